@@ -1,0 +1,32 @@
+# make demo: set up, then run the main job.  make test: set up, then the test suite.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+RECORDING := $(wildcard ../shared/data/riehle/nwb)
+OUT ?= runs/demo
+
+.PHONY: demo test check setup clean
+
+demo: $(STAMP)
+	$(VENV)/bin/dynaprobe study kao2019 --preset demo --out $(OUT) --resume $(if $(RECORDING),--recording $(RECORDING))
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+check: $(STAMP)
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/mypy
+
+setup: $(STAMP)
+
+# The stamp is newer than the files that decide what is installed, so a second call starts at once.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dynaprobe needs Python 3.11 or newer; $(PYTHON) is older. Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up $(VENV) (once; a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs

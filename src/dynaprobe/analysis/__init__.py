@@ -1,0 +1,1 @@
+"""Pure functions on rates, or on a model: no plotting, no files, no printing."""

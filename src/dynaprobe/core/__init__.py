@@ -1,0 +1,1 @@
+"""What every room shares: errors, time, trials, rates, preprocessing and random streams."""

@@ -1,0 +1,168 @@
+"""Preprocessing of rates: the same lines for recorded neurons and model units.
+
+Every function takes rates and returns rates, and writes what it did into their account (see `steps_done`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter1d
+
+from dynaprobe.core.errors import RatesError
+from dynaprobe.core.rates import bin_width_ms, check_rates, done
+from dynaprobe.core.timeline import in_interval
+
+
+def smooth(rates: xr.DataArray, *, sd_ms: float) -> xr.DataArray:
+    """Convolve every unit with a Gaussian of standard deviation `sd_ms` along time.
+
+    The kernel has unit area and reaches four standard deviations; at the ends the edge value is repeated, so
+    leave a margin of that width around the window that will be analysed. Segments are smoothed one by one.
+    """
+    check_rates(rates, finite=False)
+    if sd_ms == 0:
+        return rates
+    _check_positive("sd_ms", sd_ms, "Give the standard deviation of the kernel in ms, or 0 for none")
+    sd_bins = sd_ms / bin_width_ms(rates)
+    axis = rates.get_axis_num("time")
+    smoothed = np.array(rates.values, dtype=np.float64)
+    for bins in _segments(rates):
+        index = tuple(bins if k == axis else slice(None) for k in range(smoothed.ndim))
+        smoothed[index] = gaussian_filter1d(smoothed[index], sd_bins, axis=axis, mode="nearest")
+    return done(rates.copy(data=smoothed), f"Gaussian kernel, sd {sd_ms:g} ms")
+
+
+def window(rates: xr.DataArray, *, start_ms: float, stop_ms: float) -> xr.DataArray:
+    """The bins whose start lies in ``[start_ms, stop_ms)``.
+
+    Raises:
+        RatesError: when the rates do not cover the window.
+    """
+    check_rates(rates, finite=False)
+    dt_ms = bin_width_ms(rates)
+    time_ms = rates["time"].values
+    chosen = in_interval(time_ms, start_ms, stop_ms, dt_ms)
+    short = (
+        not chosen.any()
+        or time_ms.min() > start_ms + dt_ms / 2
+        or time_ms.max() + dt_ms < stop_ms - dt_ms / 2
+    )
+    if short:
+        raise RatesError(
+            "window",
+            rule=f"lie inside the rates, which cover [{time_ms.min():g}, {time_ms.max() + dt_ms:g}) ms",
+            received=f"[{start_ms:g}, {stop_ms:g}) ms",
+            remedy="Choose a window inside, or align the rates with a wider margin",
+        )
+    event = rates["time"].attrs.get("event", "its event")
+    return done(rates.isel(time=chosen), f"window [{start_ms:g}, {stop_ms:g}) ms around {event}")
+
+
+def concatenate_segments(parts: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Put several alignments of the same units one after another along time.
+
+    The result carries the coordinate ``segment`` (the event of each bin); ``time`` stays relative to that event.
+
+    Raises:
+        RatesError: when bin widths, units or conditions differ.
+    """
+    widths = {round(bin_width_ms(part), 6) for part in parts}
+    if len(widths) > 1:
+        raise RatesError(
+            "parts", rule="share one bin width", received=sorted(widths), remedy="Bin all alignments alike"
+        )
+    rest = {tuple((str(d), n) for d, n in part.sizes.items() if d != "time") for part in parts}
+    if len(rest) > 1:
+        raise RatesError(
+            "parts",
+            rule="share units and conditions",
+            received=sorted(rest),
+            remedy="Keep the same units and conditions in every alignment",
+        )
+    marked = [
+        part.assign_coords(segment=("time", np.full(part.sizes["time"], part["time"].attrs["event"])))
+        for part in parts
+    ]
+    joined = xr.concat(
+        marked, dim="time", combine_attrs="override", join="override", coords="minimal", compat="override"
+    )
+    joined["time"].attrs.update(units="ms", dt_ms=bin_width_ms(parts[0]))
+    joined["time"].attrs.pop("event", None)
+    return done(joined.transpose(*parts[0].dims), f"{len(parts)} alignments joined along time")
+
+
+def subtract_condition_mean(rates: xr.DataArray) -> xr.DataArray:
+    """Remove the mean over conditions at every time and unit; what is left depends on the condition."""
+    check_rates(rates)
+    return done(rates - rates.mean("condition"), "cross-condition mean removed").assign_attrs(
+        done(rates, "cross-condition mean removed").attrs
+    )
+
+
+def soft_normalise(
+    rates: xr.DataArray, *, constant: float | None = None, fraction: float = 0.1
+) -> xr.DataArray:
+    """Divide every unit by its range plus a constant, so that weak units do not shout.
+
+    ``r / (max r - min r + c)`` with maximum and minimum over all conditions and times (Churchland 2012).
+
+    Args:
+        rates: any rates with the dims time and unit.
+        constant: c in the unit of the rates; 5 spikes/s is customary for recordings.
+        fraction: where `constant` is None, c is this fraction of the median range over units, which is
+            the same rule for units whose rates have no physical scale.
+    """
+    check_rates(rates)
+    over = [dim for dim in rates.dims if dim not in ("unit", "member")]
+    spread = rates.max(over) - rates.min(over)
+    c = constant if constant is not None else fraction * float(spread.median())
+    if c < 0:
+        _check_positive("constant", c, "Give the softening constant in the unit of the rates")
+    scale = spread + c
+    # A unit that never changes has no shape to normalise; with c = 0 it would become 0 / 0.
+    scale = xr.where(scale > 0, scale, 1.0)
+    step = f"soft normalisation, range + {c:g} {rates.attrs['rate_unit']}"
+    return (rates / scale).transpose(*rates.dims).assign_attrs(done(rates, step).attrs)
+
+
+def average_trials(rates: xr.DataArray, condition: np.ndarray, *, n_conditions: int) -> xr.DataArray:
+    """Average trials within condition: dims ``(..., trial, time, unit)`` become ``(..., condition, time, unit)``.
+
+    Args:
+        rates: rates with a trial dim.
+        condition: condition of every trial; -1 leaves the trial out.
+        n_conditions: how many conditions there are.
+
+    Raises:
+        RatesError: when a condition has no trial.
+    """
+    check_rates(rates, finite=False)
+    counts = np.bincount(condition[condition >= 0], minlength=n_conditions)
+    if (counts == 0).any():
+        raise RatesError(
+            "condition",
+            rule="have at least one trial each",
+            received=f"none for {np.flatnonzero(counts == 0).tolist()}",
+            remedy="Drop these conditions or simulate more trials",
+        )
+    means = [rates.isel(trial=np.flatnonzero(condition == k)).mean("trial") for k in range(n_conditions)]
+    joined = xr.concat(means, dim="condition", coords="minimal", compat="override")
+    order = [dim for dim in ("member", "condition", "time", "unit") if dim in joined.dims]
+    joined = joined.transpose(*order).assign_coords(n_trials=("condition", counts))
+    return joined.assign_attrs(done(rates, "mean over trials of a condition").attrs)
+
+
+def _segments(rates: xr.DataArray) -> list[slice]:
+    if "segment" not in rates.coords:
+        return [slice(0, rates.sizes["time"])]
+    segment = rates["segment"].values
+    edges = [0, *(np.flatnonzero(segment[1:] != segment[:-1]) + 1).tolist(), segment.size]
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _check_positive(name: str, value: float, remedy: str) -> None:
+    if not value > 0:
+        raise RatesError(name, rule="be positive", received=value, remedy=remedy)

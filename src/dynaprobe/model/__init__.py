@@ -1,0 +1,1 @@
+"""The network, which knows arrays and not tasks."""

@@ -1,0 +1,1 @@
+"""The machinery of a paper: claims, sweeps, store."""

@@ -1,0 +1,1 @@
+"""What the animal or network is asked to do."""
