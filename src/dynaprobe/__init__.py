@@ -1,4 +1,4 @@
-"""dynaprobe: train recurrent networks on the tasks animals do, compare them with recordings, find their mechanism."""
+"""Train recurrent networks on the tasks animals do, compare them with recordings, find their mechanism."""
 
 from importlib.metadata import version
 

@@ -6,6 +6,7 @@ Every function takes rates and returns rates, and writes what it did into their 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -45,15 +46,11 @@ def window(rates: xr.DataArray, *, start_ms: float, stop_ms: float) -> xr.DataAr
     dt_ms = bin_width_ms(rates)
     time_ms = rates["time"].values
     chosen = in_interval(time_ms, start_ms, stop_ms, dt_ms)
-    short = (
-        not chosen.any()
-        or time_ms.min() > start_ms + dt_ms / 2
-        or time_ms.max() + dt_ms < stop_ms - dt_ms / 2
-    )
-    if short:
+    begins, ends = time_ms.min(), time_ms.max() + dt_ms
+    if not chosen.any() or begins > start_ms + dt_ms / 2 or ends < stop_ms - dt_ms / 2:
         raise RatesError(
             "window",
-            rule=f"lie inside the rates, which cover [{time_ms.min():g}, {time_ms.max() + dt_ms:g}) ms",
+            rule=f"lie inside the rates, which cover [{begins:g}, {ends:g}) ms",
             received=f"[{start_ms:g}, {stop_ms:g}) ms",
             remedy="Choose a window inside, or align the rates with a wider margin",
         )
@@ -82,6 +79,14 @@ def concatenate_segments(parts: Sequence[xr.DataArray]) -> xr.DataArray:
             received=sorted(rest),
             remedy="Keep the same units and conditions in every alignment",
         )
+    events = [part["time"].attrs["event"] for part in parts]
+    if len(set(events)) < len(events):
+        raise RatesError(
+            "parts",
+            rule="be aligned to different events",
+            received=events,
+            remedy="Join windows of one event first",
+        )
     marked = [
         part.assign_coords(segment=("time", np.full(part.sizes["time"], part["time"].attrs["event"])))
         for part in parts
@@ -102,9 +107,7 @@ def subtract_condition_mean(rates: xr.DataArray) -> xr.DataArray:
     )
 
 
-def soft_normalise(
-    rates: xr.DataArray, *, constant: float | None = None, fraction: float = 0.1
-) -> xr.DataArray:
+def soft_normalise(rates: xr.DataArray, *, constant: float | None = None, fraction: float = 0.1) -> xr.DataArray:
     """Divide every unit by its range plus a constant, so that weak units do not shout.
 
     ``r / (max r - min r + c)`` with maximum and minimum over all conditions and times (Churchland 2012).
@@ -125,7 +128,8 @@ def soft_normalise(
     # A unit that never changes has no shape to normalise; with c = 0 it would become 0 / 0.
     scale = xr.where(scale > 0, scale, 1.0)
     step = f"soft normalisation, range + {c:g} {rates.attrs['rate_unit']}"
-    return (rates / scale).transpose(*rates.dims).assign_attrs(done(rates, step).attrs)
+    normalised: xr.DataArray = (rates / scale).transpose(*rates.dims)
+    return normalised.assign_attrs(done(rates, step).attrs)
 
 
 def average_trials(rates: xr.DataArray, condition: np.ndarray, *, n_conditions: int) -> xr.DataArray:
@@ -160,7 +164,7 @@ def _segments(rates: xr.DataArray) -> list[slice]:
         return [slice(0, rates.sizes["time"])]
     segment = rates["segment"].values
     edges = [0, *(np.flatnonzero(segment[1:] != segment[:-1]) + 1).tolist(), segment.size]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _check_positive(name: str, value: float, remedy: str) -> None:
