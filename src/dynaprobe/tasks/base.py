@@ -60,4 +60,4 @@ class AbstractTask(Settings):
     def performance(
         self, outputs: Float[Array, "trial time output"], trials: Trials
     ) -> dict[str, Float[Array, ""]]:
-        """Named measures of success, larger is better; ``"score"`` is the one that decides whether it was learned."""
+        """Named measures of success, larger is better; ``"score"`` decides whether it was learned."""

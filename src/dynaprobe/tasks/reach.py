@@ -183,7 +183,8 @@ class DelayedReach(AbstractTask):
         target = (radius * jnp.stack([jnp.cos(theta), jnp.sin(theta)])).T
 
         def within(start_ms: Array, stop_ms: Array) -> Array:
-            return in_interval(time_ms, start_ms[:, None], stop_ms[:, None], self.dt_ms).astype(jnp.float32)
+            inside: Array = in_interval(time_ms, start_ms[:, None], stop_ms[:, None], self.dt_ms)
+            return inside.astype(jnp.float32)
 
         # A catch trial ends without go cue and movement: hold and target then last until its end.
         hold_off = jnp.where(catch, events_ms["trial_end"], go_cue)
