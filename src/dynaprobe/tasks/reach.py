@@ -224,7 +224,8 @@ class DelayedReach(AbstractTask):
         z = (since_ms - self.reach_ms / 2) / self.speed_sd_ms
         edge = math.erf(self.reach_ms / 2 / self.speed_sd_ms / math.sqrt(2))
         travelled = (erf(z / math.sqrt(2)) + edge) / (2 * edge)
-        return jnp.where(moving, jnp.exp(-0.5 * z**2), 0.0), jnp.clip(travelled, 0.0, 1.0) * (since_ms >= 0)
+        travelled = jnp.where(since_ms >= 0, jnp.clip(travelled, 0.0, 1.0), 0.0)
+        return jnp.where(moving, jnp.exp(-0.5 * z**2), 0.0), travelled
 
     def _onset_after_reach_start_ms(self) -> float:
         """When the bell first exceeds `ONSET_FRACTION` of its peak."""

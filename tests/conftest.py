@@ -1,0 +1,58 @@
+"""What every test shares: checked shapes, strict dtypes, no window, no cache at home, and the two things from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+# Compiled functions would otherwise be kept in the user's home by code that asks for it; set before JAX starts,
+# and through the environment so that commands started by a test inherit it.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["MPLBACKEND"] = "Agg"
+
+import jax
+import matplotlib as mpl
+import pytest
+from jaxtyping import install_import_hook
+
+mpl.use("Agg")
+
+# Annotated shapes are checked at every call in these rooms. The hook has to be there before the first import of
+# any of them, so no test file and no plug-in may import dynaprobe earlier than this line.
+CHECKED_ROOMS = tuple(f"dynaprobe.{room}" for room in ("core", "model", "training", "tasks", "analysis"))
+install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Strict promotion everywhere but here: the schedules of Optax raise a Python float to an integer count.
+PROMOTING_ROOMS = ("training", "study", "studies", "report", "viewer", "cli")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Mixing dtypes silently is an error, in all rooms that call no Optax schedule."""
+    rule = "standard" if request.path.parent.name in PROMOTING_ROOMS else "strict"
+    with jax.numpy_dtype_promotion(rule):
+        yield
+
+
+@pytest.fixture(scope="session")
+def riehle_folder() -> Path:
+    """The folder with the real recording: 66 NWB files in ``nwb/``."""
+    folder = ROOT.parent / "shared" / "data" / "riehle"
+    if not (folder / "nwb").is_dir():
+        pytest.skip(f"the real recording is not there: no folder {os.path.relpath(folder / 'nwb', ROOT)}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium or Chrome to drive without a window."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("no browser found: none of " + ", ".join(names) + " is on the PATH")
+    return found
