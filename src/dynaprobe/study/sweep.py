@@ -1,0 +1,95 @@
+"""From a grid of settings to jobs with stable names, and from jobs to ensembles that train together."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from dynaprobe.core.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+# Part of every job's name: raised when the same settings would give other numbers.
+NUMBERS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Job(Generic[S]):
+    """One resolved setting: everything that decides a network's numbers.
+
+    Attributes:
+        settings: the full settings of this network.
+        seed: the seed behind all its random streams.
+        labels: where it stands in the grid, e.g. ``{"activation": "tanh", "penalty_rate": 0.1}``.
+    """
+
+    settings: S
+    seed: int
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """A name that depends on the settings and the seed alone: the same job, the same name, anywhere."""
+        content = {
+            "numbers": NUMBERS_VERSION,
+            "seed": self.seed,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        readable = "-".join(_short(value) for value in self.labels.values())
+        return "-".join(part for part in (readable, f"s{self.seed}", digest) if part)
+
+    @property
+    def cell(self) -> str:
+        """The grid cell, seeds aside, readable: ``tanh, penalty_rate 0.1``."""
+        parts = (f"{v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in self.labels.items())
+        return ", ".join(parts)
+
+
+def grid(base: S, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> list[Job[S]]:
+    """Every combination of the axes, for every seed.
+
+    Args:
+        base: the settings that the axes change.
+        axes: values by dotted name, e.g. ``{"network.activation": ["tanh", "relu"]}``; the last part of the
+            name becomes the label.
+        seeds: seeds of the networks in every cell.
+    """
+    jobs = []
+    for values in itertools.product(*axes.values()):
+        changes = dict(zip(axes, values, strict=True))
+        settings = base.with_changes(changes)
+        labels = {name.rsplit(".", 1)[-1]: value for name, value in changes.items()}
+        jobs.extend(Job(settings, seed, labels) for seed in seeds)
+    return jobs
+
+
+def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[Job[S]]]:
+    """Jobs that can train as one ensemble: all settings alike but those that a member may have of its own.
+
+    Args:
+        jobs: any jobs.
+        member_fields: dotted names of the settings in which members of an ensemble may differ.
+
+    Returns:
+        The groups, in the order of their first job.
+    """
+    groups: dict[str, list[Job[S]]] = {}
+    for job in jobs:
+        shared = job.settings.model_dump(mode="json")
+        for name in member_fields:
+            *path, last = name.split(".")
+            place = shared
+            for part in path:
+                place = place[part]
+            place.pop(last)
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
+    return list(groups.values())
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float | int) else str(value)
