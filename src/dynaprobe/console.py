@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
+from rich.text import Text
 
 from dynaprobe.study.progress import Step
 
@@ -84,7 +86,7 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def fail(error: Exception) -> None:
-    """Show a problem the user can mend, on standard error."""
-    Console(stderr=True, highlight=False).print(f"[bold red]Error[/] {str(error)}", markup=True, soft_wrap=True)
+def fail(error: Exception) -> NoReturn:
+    """Show a problem the user can mend on standard error, and end with exit code 2."""
+    Console(stderr=True, highlight=False).print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     sys.exit(2)

@@ -59,7 +59,7 @@ def grid(base: S, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> li
             name becomes the label.
         seeds: seeds of the networks in every cell.
     """
-    jobs = []
+    jobs: list[Job[S]] = []
     for values in itertools.product(*axes.values()):
         changes = dict(zip(axes, values, strict=True))
         settings = base.with_changes(changes)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import erf
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from pydantic import Field, model_validator
@@ -14,12 +15,15 @@ from pydantic import Field, model_validator
 from dynaprobe.core.timeline import Epoch, Timeline, in_interval, n_bins
 from dynaprobe.core.trials import ConditionTable, Trials
 from dynaprobe.tasks.base import AbstractTask
+from dynaprobe.tasks.kinematics import movement_onset_ms
 
 Milliseconds = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 # Movement onset is where speed first exceeds this fraction of its peak, for targets and for networks alike.
 ONSET_FRACTION = 0.2
+# The target speed peaks at the radius (1); an output that never gets to a fifth of it is not a reach.
+LEAST_PEAK_SPEED = 0.2
 
 
 class DelayedReach(AbstractTask):
@@ -156,6 +160,25 @@ class DelayedReach(AbstractTask):
         velocity = 1 - jnp.sum(residual[:2]) / jnp.sum(total[:2])
         position = 1 - jnp.sum(residual[2:]) / jnp.sum(total[2:])
         return {"r2_velocity": velocity, "r2_position": position, "score": jnp.minimum(velocity, position)}
+
+    def measured_events(
+        self, outputs: Float[np.ndarray, "trial time output"], trials: Trials
+    ) -> dict[str, Float[np.ndarray, " trial"]]:
+        """The events with movement onset where the output's speed exceeds `ONSET_FRACTION` of its peak.
+
+        NaN where the peak speed stays below `LEAST_PEAK_SPEED`: such a trial has not moved.
+        """
+        events_ms = {name: np.asarray(times, dtype=np.float64) for name, times in trials.events_ms.items()}
+        outputs = np.asarray(outputs, dtype=np.float64)
+        events_ms["move_onset"] = movement_onset_ms(
+            np.hypot(outputs[..., 0], outputs[..., 1]),
+            trials.timeline.time_ms,
+            start_ms=events_ms["go_cue"],
+            stop_ms=events_ms["movement_end"],
+            fraction=ONSET_FRACTION,
+            least_peak=LEAST_PEAK_SPEED,
+        )
+        return events_ms
 
     def _build(
         self,
