@@ -63,11 +63,8 @@ class AbstractTask(Settings):
     ) -> dict[str, Float[Array, ""]]:
         """Named measures of success, larger is better; ``"score"`` decides whether it was learned."""
 
+    @abstractmethod
     def measured_events(
         self, outputs: Float[np.ndarray, "trial time output"], trials: Trials
     ) -> dict[str, Float[np.ndarray, " trial"]]:
-        """The events of the trials with those that only the behaviour decides (movement onset) measured on it.
-
-        A task without such events keeps this method; it returns the events of the trials.
-        """
-        return {name: np.asarray(times, dtype=np.float64) for name, times in trials.events_ms.items()}
+        """The events of the trials, those that only the behaviour decides (movement onset) measured on it."""

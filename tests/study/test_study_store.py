@@ -1,0 +1,155 @@
+"""The store: whole files or none, the same run or a refusal, damage set aside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynaprobe.core.errors import DataError, SettingsError
+from dynaprobe.study.store import RunStore, read_json, read_tree, write_atomically, write_json, write_tree
+
+
+@pytest.fixture
+def dataset() -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    return xr.Dataset(
+        {
+            "x": (("condition", "unit"), rng.normal(size=(3, 2))),
+            "kind": ("condition", ["a", "b", "c"]),
+            "flag": ("unit", [True, False]),
+            "missing": ("unit", [np.nan, 1.0]),
+            "score": 1.5,
+        },
+        coords={"condition": ["c1", "c2", "c3"], "n_trials": ("condition", [1, 2, 3])},
+        attrs={"settings": "{}"},
+    )
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    store = RunStore(tmp_path / "run")
+    store.start({"a": (1, 2), "nested": {"b": 0.5}}, study="kao2019", seed=3, resume=False)
+    return store
+
+
+def test_a_tree_comes_back_as_it_went(tmp_path, dataset):
+    path = write_tree(tmp_path / "deep" / "file.nc", {"one": dataset, "two": dataset.isel(condition=[0])})
+    back = read_tree(path)
+    assert list(back) == ["one", "two"]
+    xr.testing.assert_identical(back["one"], dataset)
+    xr.testing.assert_identical(back["two"], dataset.isel(condition=[0]))
+
+
+def test_json_comes_back_as_it_went(tmp_path):
+    values = {"text": "θ", "number": 0.1, "list": [1, None, True]}
+    assert read_json(write_json(tmp_path / "x.json", values)) == values
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+
+    def half(target):
+        target.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match=r"x\.txt must be written, but got No space left on device"):
+        write_atomically(path, half)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_a_killed_writer_leaves_whole_files_only(tmp_path):
+    """A process that does nothing but rewrite one file is killed at random moments; the file is always whole."""
+    code = (
+        "import sys, numpy as np, xarray as xr; from pathlib import Path\n"
+        "from dynaprobe.study.store import write_tree\n"
+        "k = 0\n"
+        "while True:\n"
+        "    write_tree(Path(sys.argv[1]), {'g': xr.Dataset({'x': ('n', np.full(50_000, float(k)))})}); k += 1\n"
+    )
+    path = tmp_path / "x.nc"
+    for delay_s in (0.0, 0.05, 0.11):
+        writer = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        deadline = time.monotonic() + 60
+        before = path.stat().st_mtime_ns if path.exists() else -1
+        while time.monotonic() < deadline and (not path.exists() or path.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        time.sleep(delay_s)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        values = read_tree(path)["g"]["x"].values
+        assert values.size == 50_000
+        assert np.all(values == values[0])
+
+
+def test_a_truncated_file_is_named_and_set_aside(store, dataset):
+    path = store.save("results/pca", {"recording": dataset})
+    assert store.has("results/pca")
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match=r"pca\.nc must be a whole netCDF file.*--resume"):
+        store.load("results/pca")
+    assert not store.has("results/pca")
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_same_settings_resume_and_clear_leftovers(store):
+    leftover = store.path("networks", ".x-abc.tmp.nc")
+    leftover.parent.mkdir()
+    leftover.write_text("half")
+    store.start({"a": (1, 2), "nested": {"b": 0.5}}, study="kao2019", seed=3, resume=True)
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"settings": {"a": (1, 2), "nested": {"b": 0.7}}},
+            "settings.nested.b must be as in the run that is resumed, but got 0.7 now and 0.5 there. "
+            "Resume with the same options",
+        ),
+        ({"seed": 4}, "seed must be as in the run that is resumed, but got 4 now and 3 there"),
+        ({"resume": False}, "--out must be a new folder unless --resume is given"),
+    ],
+)
+def test_another_run_is_refused(store, change, sentence):
+    options = {"settings": {"a": (1, 2), "nested": {"b": 0.5}}, "seed": 3, "resume": True, **change}
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        store.start(options["settings"], study="kao2019", seed=options["seed"], resume=options["resume"])
+
+
+def test_a_folder_with_other_things_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(SettingsError, match="nothing there was touched"):
+        RunStore(tmp_path).start({}, study="kao2019", seed=0, resume=False)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_newer_format_is_refused_with_a_sentence(store):
+    manifest = store.manifest()
+    manifest["provenance"]["format_version"] = 99
+    write_json(store.manifest_path, manifest)
+    with pytest.raises(DataError, match="format_version must be 1, but got 99"):
+        store.start({}, study="kao2019", seed=3, resume=True)
+
+
+def test_no_run_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match=r"run must hold run\.json"):
+        RunStore(tmp_path / "nowhere").manifest()
+
+
+def test_manifest_tells_what_a_run_depends_on(store):
+    store.finish(networks=7)
+    manifest = store.manifest()
+    assert manifest["state"] == "complete"
+    assert manifest["networks"] == 7
+    assert {"dynaprobe", "jax", "numpy"} <= manifest["provenance"]["packages"].keys()
