@@ -1,4 +1,4 @@
-"""What every test shares: checked shapes, strict dtypes, no window, no cache at home, and the two things from outside."""
+"""What every test shares: checked shapes, strict dtypes, no window, no cache at home, data and browser."""
 
 from __future__ import annotations
 
