@@ -10,7 +10,7 @@ import hashlib
 
 import jax
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray, UInt32
 
 
 def _digest(names: tuple[str | int, ...]) -> bytes:
@@ -39,7 +39,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
 
 
-def member_keys(base: PRNGKeyArray, seeds: Array) -> PRNGKeyArray:
+def member_keys(base: PRNGKeyArray, seeds: UInt32[Array, " member"]) -> Key[Array, " member"]:
     """One key per member from the members' own seeds, so that a member's numbers do not depend on its neighbours.
 
     Args:

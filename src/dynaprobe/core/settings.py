@@ -96,10 +96,17 @@ def _explain(error: ValidationError, kind: type[Settings], where: object) -> Set
     return SettingsError(
         name or kind.__name__,
         rule=rule if rule.startswith("be ") else f"satisfy: {rule}",
-        received=first["input"],
+        received=_concerned(first["input"], rule) if not first["loc"] else first["input"],
         remedy="Correct the value; the defaults are in the documentation of the settings",
         where=where,
     )
+
+
+def _concerned(values: Any, rule: str) -> object:
+    """Of all values of a record, those that a rule between them names: the others would only hide them."""
+    if not isinstance(values, Mapping):
+        return values
+    return {name: value for name, value in values.items() if name in rule} or "these values together"
 
 
 def _unknown_key(name: str, known: Iterable[str], where: object) -> SettingsError:
