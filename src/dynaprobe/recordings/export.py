@@ -1,0 +1,80 @@
+"""Write a session as an NWB file that `read_nwb` turns into the same session."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.file import Subject
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.recordings.nwb import CONDITION_MARK, EVENT_MARK
+from dynaprobe.recordings.session import Session
+
+# NWB demands a date, and sessions have a clock but no date. A fixed one keeps same sessions same.
+NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def write_nwb(session: Session, path: Path | str) -> Path:
+    """Write a session to `path`, whole or not at all.
+
+    Events become columns ``<event>_time`` of the trial table, task variables keep their names. The file is written
+    beside its place under a hidden name and then moved there.
+
+    Args:
+        session: the session.
+        path: the file; an existing one is replaced; must end in ``.nwb``.
+
+    Returns:
+        The path.
+
+    Raises:
+        DataError: another ending, or no such folder.
+    """
+    path = Path(path)
+    if path.suffix != ".nwb" or not path.parent.is_dir():
+        raise DataError(
+            "the file to write",
+            rule="end in .nwb and lie in a folder that exists",
+            received=str(path),
+            remedy="Create the folder or correct the name",
+        )
+    file = _nwb_file(session)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.nwb")
+    try:
+        with NWBHDF5IO(str(temporary), "w") as handle:
+            handle.write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _nwb_file(session: Session) -> NWBFile:
+    file = NWBFile(
+        session_description="A session written by dynaprobe; its clock starts at 0 s and its date is unknown.",
+        identifier=session.identifier,
+        session_id=session.identifier,
+        session_start_time=NO_DATE,
+        subject=Subject(subject_id=session.subject),
+    )
+    for event in session.events:
+        file.add_trial_column(f"{event}_time", f"{EVENT_MARK}{event}")
+    for name in session.conditions:
+        file.add_trial_column(name, CONDITION_MARK)
+    columns = {"start": "start_time", "stop": "stop_time"}
+    columns |= {event: f"{event}_time" for event in session.events} | {name: name for name in session.conditions}
+    trials = {column: session.trials[name].tolist() for name, column in columns.items()}
+    for row in range(session.n_trials):
+        file.add_trial(**{column: values[row] for column, values in trials.items()})
+    for name in session.units.columns:
+        file.add_unit_column(name, "as in the source")
+    units = {str(name): session.units[name].tolist() for name in session.units.columns}
+    for unit, label in enumerate(session.units.index.tolist()):
+        extra = {} if session.obs_intervals_s is None else {"obs_intervals": session.obs_intervals_s[unit]}
+        plain = {name: values[unit] for name, values in units.items()}
+        file.add_unit(id=label, spike_times=np.asarray(session.spike_times_s[unit]), **extra, **plain)
+    return file

@@ -1,0 +1,125 @@
+"""Reader for Neurodata Without Borders files."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pynwb import NWBHDF5IO
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.recordings.clean import SessionTables, build_session
+from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn
+from dynaprobe.recordings.session import Session
+
+# Descriptions by which files written by `write_nwb` declare what their columns are.
+EVENT_MARK = "dynaprobe event: "
+CONDITION_MARK = "dynaprobe task variable"
+
+
+def read_nwb(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Session:
+    """Read one NWB file.
+
+    Needs the unit table with ``spike_times`` and the trial table with ``start_time``, ``stop_time``, at least one
+    event and something that tells conditions apart. ``obs_intervals`` and the subject are used where present.
+
+    Args:
+        path: the file.
+        mapping: overrides of the column table in `dynaprobe.recordings.columns`.
+
+    Raises:
+        DataError: the file cannot be read, lacks a table or column, or is doubtful as a whole.
+    """
+    return build_session(nwb_tables(path), mapping)
+
+
+def nwb_tables(path: Path | str) -> SessionTables:
+    """The tables of an NWB file, without any decision about them.
+
+    Raises:
+        DataError: the file cannot be read, or lacks the unit table, its spike times or the trial table.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            # Files of older schema versions make the library warn about every namespace; they read well.
+            warnings.simplefilter("ignore", UserWarning)
+            with NWBHDF5IO(str(path), "r") as handle:
+                return _tables(handle.read(), path)
+    except DataError:
+        raise
+    # Damaged files surface as OSError, KeyError, ValueError, TypeError or errors of the libraries' own making.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            "the file",
+            rule="be a complete NWB file",
+            received=f"{type(error).__name__}: {reason[:300]}",
+            remedy="Copy or download it again; it may be cut short or be of another format",
+            where=path,
+        ) from error
+
+
+def _tables(file: Any, path: Path) -> SessionTables:
+    for name in ("units", "trials"):
+        if getattr(file, name) is None:
+            raise _missing(f"the table {name}", "be in the file", "a file without it", path)
+    units = file.units
+    if "spike_times" not in units.colnames:
+        received = f"a table with the columns {', '.join(units.colnames)}"
+        raise _missing("spike_times", "be in the unit table", received, path)
+    unit_columns = {
+        name: _column(units, name) for name in units.colnames if name not in ("spike_times", "obs_intervals")
+    }
+    trials = {name: _column(file.trials, name) for name in file.trials.colnames}
+    subject = file.subject.subject_id if file.subject is not None else None
+    return SessionTables(
+        where=path,
+        identifier=str(file.session_id or file.identifier),
+        subject=str(subject or "unknown"),
+        unit_columns={k: v for k, v in unit_columns.items() if isinstance(v, np.ndarray) and v.ndim == 1},
+        unit_ids=np.asarray(units.id[:]),
+        spike_times_s=tuple(_ragged(units["spike_times"])),
+        trial_columns={k: v for k, v in trials.items() if v is not None},
+        obs_intervals_s=tuple(_ragged(units["obs_intervals"])) if "obs_intervals" in units.colnames else None,
+        declared=_declared(file.trials),
+    )
+
+
+def _declared(trials: Any) -> ColumnMapping:
+    said = {name: str(trials[name].description) for name in trials.colnames}
+    marked = {name: text.removeprefix(EVENT_MARK) for name, text in said.items() if text.startswith(EVENT_MARK)}
+    return ColumnMapping(
+        events=tuple((event, name) for name, event in marked.items()),
+        conditions=tuple(name for name, text in said.items() if text == CONDITION_MARK),
+    )
+
+
+def _missing(name: str, rule: str, received: str, path: Path) -> DataError:
+    return DataError(
+        name, rule=rule, received=received, remedy="Write spikes and trials into the same NWB file", where=path
+    )
+
+
+def _column(table: Any, name: str) -> TrialColumn | None:
+    """The values of a column; None for references to other tables and for arrays of arrays."""
+    column = table[name]
+    if type(column).__name__ == "VectorIndex":
+        if type(column.target).__name__ != "VectorData":
+            return None
+        return _ragged(column)
+    if type(column).__name__ not in ("VectorData", "EnumData"):
+        return None
+    values = np.asarray(column.data[:])
+    if values.dtype.kind in "OSU":
+        return np.asarray([v.decode() if isinstance(v, bytes) else v for v in values.tolist()], dtype=object)
+    return values
+
+
+def _ragged(index: Any) -> list[np.ndarray]:
+    """Rows of a ragged column, cut out of one read of all its values."""
+    ends = np.asarray(index.data[:], dtype=np.int64)
+    values = np.asarray(index.target.data[:])
+    return np.split(values, ends[:-1]) if ends.size else []
