@@ -252,6 +252,13 @@ def test_finer_bins_mean_higher_frequency():
     assert_allclose(fine["frequency_hz"], 2 * coarse["frequency_hz"], rtol=1e-9)
 
 
+def test_single_precision_is_analysed_in_double():
+    # A large common offset: in single precision the mean over conditions would be off by its round-off.
+    values = (wandering(8) + 1e4).astype(np.float32)
+    single, double = (jpca(as_rates(v)).data for v in (values, values.astype(np.float64)))
+    assert_allclose(single["projections"], double["projections"], atol=0)
+
+
 def test_one_segment_is_analysed_and_all_are_normalised_over():
     late, early = as_rates(wandering(5)), as_rates(5 * wandering(6), event="target_on")
     joined = concatenate_segments([early, late])

@@ -95,7 +95,7 @@ def alignment(
         )
     D = np.stack([a[:d] for a in axes])
     targets = [(X[1], variances[1]), (X[0], variances[0])]
-    index = np.array([_captured(D[i], *targets[i]) for i in range(2)])
+    index = np.concatenate([_captured(D[i : i + 1], *targets[i]) for i in range(2)])
     random = _random_subspaces(np.concatenate(X), d, n_chance, seed)
     chance = np.array([_captured(random, *target) for target in targets])
     data = xr.Dataset(
@@ -124,19 +124,19 @@ def alignment(
 
 
 def _centred(rates: xr.DataArray, subtract_mean: bool) -> Float[np.ndarray, "sample unit"]:
-    X = samples(subtract_condition_mean(rates) if subtract_mean else rates)
+    X = samples(subtract_condition_mean(rates.astype(np.float64)) if subtract_mean else rates)
     centred: Float[np.ndarray, "sample unit"] = X - X.mean(axis=0)
     return centred
 
 
 def _captured(
-    axes: Float[np.ndarray, "*draw d unit"],
+    axes: Float[np.ndarray, "draw d unit"],
     X: Float[np.ndarray, "sample unit"],
     variance: Float[np.ndarray, " axis"],
-) -> Float[np.ndarray, "*draw"]:
+) -> Float[np.ndarray, " draw"]:
     """Variance of X along orthonormal axes over the most that so many axes could hold."""
     cov = X.T @ X / X.shape[0]
-    held: Float[np.ndarray, "*draw"] = ((axes @ cov) * axes).sum(axis=(-2, -1)) / variance[: axes.shape[-2]].sum()
+    held: Float[np.ndarray, " draw"] = ((axes @ cov) * axes).sum(axis=(-2, -1)) / variance[: axes.shape[-2]].sum()
     return held
 
 

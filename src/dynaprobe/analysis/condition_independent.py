@@ -35,8 +35,8 @@ class ConditionIndependentResult(Result):
 
 def condition_independent_fraction(
     rates: xr.DataArray,
-    *,
     standard_error: xr.DataArray | None = None,
+    *,
     kernel_sd_ms: float = 0.0,
     n_null: int = 0,
     seed: int = 0,

@@ -72,7 +72,7 @@ def jpca(
     """
     check_rates(rates, dims=("condition", "time", "unit"))
     _check_request(rates, n_pcs)
-    normalised = soft_normalise(rates, constant=constant, fraction=fraction)
+    normalised = soft_normalise(rates.astype(np.float64), constant=constant, fraction=fraction)
     activity = window(_around(subtract_condition_mean(normalised), event), start_ms=start_ms, stop_ms=stop_ms)
     if activity.sizes["time"] < 3:
         raise RatesError(
@@ -83,7 +83,7 @@ def jpca(
         )
     axes, variance = principal_axes(samples(activity))
     _check_rank(variance, n_pcs, activity)
-    X = activity.values.astype(np.float64) @ axes[:n_pcs].T
+    X = activity.values @ axes[:n_pcs].T
     before, change = X[:, :-1].reshape(-1, n_pcs), np.diff(X, axis=1).reshape(-1, n_pcs)
     if not change.any():
         raise RatesError(
