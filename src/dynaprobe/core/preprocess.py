@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 from dynaprobe.core.errors import RatesError
-from dynaprobe.core.rates import bin_width_ms, check_rates, done
+from dynaprobe.core.rates import bin_width_ms, check_rates, done, steps_done
 from dynaprobe.core.timeline import in_interval
 
 
@@ -64,8 +64,10 @@ def concatenate_segments(parts: Sequence[xr.DataArray]) -> xr.DataArray:
     The result carries the coordinate ``segment`` (the event of each bin); ``time`` stays relative to that event.
 
     Raises:
-        RatesError: when bin widths, units or conditions differ.
+        RatesError: when bin widths, units or conditions differ, or two parts have one event.
     """
+    for part in parts:
+        check_rates(part, finite=False)
     widths = {round(bin_width_ms(part), 6) for part in parts}
     if len(widths) > 1:
         raise RatesError(
@@ -79,6 +81,14 @@ def concatenate_segments(parts: Sequence[xr.DataArray]) -> xr.DataArray:
             received=sorted(rest),
             remedy="Keep the same units and conditions in every alignment",
         )
+    for dim in (dim for dim in parts[0].coords if dim in parts[0].dims and dim != "time"):
+        if any(dim not in part.coords or not part[dim].equals(parts[0][dim]) for part in parts):
+            raise RatesError(
+                "parts",
+                rule=f"share the labels of {dim} in one order",
+                received="labels that differ",
+                remedy="Select the same units and conditions in every alignment",
+            )
     events = [part["time"].attrs["event"] for part in parts]
     if len(set(events)) < len(events):
         raise RatesError(
@@ -96,15 +106,29 @@ def concatenate_segments(parts: Sequence[xr.DataArray]) -> xr.DataArray:
     )
     joined["time"].attrs.update(units="ms", dt_ms=bin_width_ms(parts[0]))
     joined["time"].attrs.pop("event", None)
-    return done(joined.transpose(*parts[0].dims), f"{len(parts)} alignments joined along time")
+    # What all parts went through is said once, the rest with the event of the part.
+    shared = [step for step in steps_done(parts[0]) if all(step in steps_done(part) for part in parts)]
+    own = [
+        f"{e}: {step}"
+        for e, part in zip(events, parts, strict=True)
+        for step in steps_done(part)
+        if step not in shared
+    ]
+    joined = joined.transpose(*parts[0].dims).assign_attrs(preprocessing="\n".join([*shared, *own]))
+    return done(joined, f"{len(parts)} alignments joined along time")
 
 
 def subtract_condition_mean(rates: xr.DataArray) -> xr.DataArray:
     """Remove the mean over conditions at every time and unit; what is left depends on the condition."""
     check_rates(rates)
-    return done(rates - rates.mean("condition"), "cross-condition mean removed").assign_attrs(
-        done(rates, "cross-condition mean removed").attrs
-    )
+    if "condition" not in rates.dims:
+        raise RatesError(
+            "rates",
+            rule="have the dim condition",
+            received=rates.dims,
+            remedy="Average trials within condition first",
+        )
+    return (rates - rates.mean("condition")).assign_attrs(done(rates, "cross-condition mean removed").attrs)
 
 
 def soft_normalise(rates: xr.DataArray, *, constant: float | None = None, fraction: float = 0.1) -> xr.DataArray:
@@ -123,7 +147,12 @@ def soft_normalise(rates: xr.DataArray, *, constant: float | None = None, fracti
     spread = rates.max(over) - rates.min(over)
     c = constant if constant is not None else fraction * float(spread.median())
     if c < 0:
-        _check_positive("constant", c, "Give the softening constant in the unit of the rates")
+        raise RatesError(
+            "constant",
+            rule="be 0 or more",
+            received=c,
+            remedy="Give the softening constant in the unit of the rates",
+        )
     scale = spread + c
     # A unit that never changes has no shape to normalise; with c = 0 it would become 0 / 0.
     scale = xr.where(scale > 0, scale, 1.0)
@@ -141,9 +170,16 @@ def average_trials(rates: xr.DataArray, condition: np.ndarray, *, n_conditions: 
         n_conditions: how many conditions there are.
 
     Raises:
-        RatesError: when a condition has no trial.
+        RatesError: when a condition has no trial, or `condition` is not that of these trials.
     """
     check_rates(rates, finite=False)
+    if "trial" not in rates.dims or condition.shape != (rates.sizes["trial"],) or condition.max() >= n_conditions:
+        raise RatesError(
+            "condition",
+            rule=f"give every trial a number from -1 to {n_conditions - 1}",
+            received=f"shape {condition.shape} with values up to {condition.max()} for {dict(rates.sizes)}",
+            remedy="Hand over the condition of the trials that the rates hold",
+        )
     counts = np.bincount(condition[condition >= 0], minlength=n_conditions)
     if (counts == 0).any():
         raise RatesError(
