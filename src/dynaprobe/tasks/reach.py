@@ -42,6 +42,7 @@ class DelayedReach(AbstractTask):
     Attributes:
         dt_ms: bin width.
         n_targets: number of directions, equally spaced from 0 degrees.
+        directions_deg: the directions themselves, in place of `n_targets`.
         radii: target distances.
         baseline_mean_ms, baseline_sd_ms, baseline_range_ms: baseline is ``|N(mean, sd)|`` clipped to the range.
         delay_range_ms: delays are uniform in this range; equal ends give a fixed delay.
@@ -56,6 +57,7 @@ class DelayedReach(AbstractTask):
 
     dt_ms: Annotated[float, Field(gt=0)] = 10.0
     n_targets: Annotated[int, Field(ge=1)] = 8
+    directions_deg: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
     radii: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
     baseline_mean_ms: Milliseconds = 200.0
     baseline_sd_ms: Milliseconds = 50.0
@@ -96,7 +98,8 @@ class DelayedReach(AbstractTask):
     def conditions(self) -> ConditionTable:
         """Directions of the first radius, then of the second, and so on."""
         step_deg = 360.0 / self.n_targets
-        rows = tuple((k * step_deg, radius) for radius in self.radii for k in range(self.n_targets))
+        directions_deg = self.directions_deg or tuple(k * step_deg for k in range(self.n_targets))
+        rows = tuple((direction, radius) for radius in self.radii for direction in directions_deg)
         return ConditionTable(columns=("direction_deg", "radius"), rows=rows)
 
     @property

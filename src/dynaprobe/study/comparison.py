@@ -1,0 +1,296 @@
+"""The battery: what is computed of every population, and how a network is scored against a recording.
+
+One function describes a population and does not know whether it is a recording or a network; networks reach it as
+spiking recordings (see `dynaprobe.study.render`), so both sides go through the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from dynaprobe.analysis.alignment import alignment
+from dynaprobe.analysis.cca import cca_with_bounds
+from dynaprobe.analysis.condition_independent import condition_independent_fraction
+from dynaprobe.analysis.jpca import jpca
+from dynaprobe.analysis.pca import pca
+from dynaprobe.analysis.result import Result
+from dynaprobe.analysis.unit_match import unit_match
+from dynaprobe.core.errors import DataError, RatesError
+from dynaprobe.core.preprocess import concatenate_segments, soft_normalise, window
+from dynaprobe.core.rates import bin_width_ms
+from dynaprobe.core.settings import Settings
+from dynaprobe.recordings.binning import PsthSettings, Segment, binned
+from dynaprobe.recordings.psth import average
+from dynaprobe.recordings.session import Recording
+
+Window = tuple[float, float]
+
+
+class ComparisonSettings(Settings):
+    """How populations are preprocessed and compared.
+
+    Attributes:
+        psth: bins, kernel and least number of trials.
+        target_window_ms: window around target onset; None ends it at the recording's median go cue.
+        move_window_ms: window around movement onset.
+        preparatory_window_ms: within the delay, from target onset; None takes 500-1000 ms for delays of a second
+            and more, 150-450 ms for shorter ones.
+        peri_movement_window_ms: around movement onset.
+        jpca_window_ms: around movement onset.
+        softening_hz: constant of the soft normalisation, in spikes/s.
+        n_pcs: principal components for jPCA and CCA.
+        max_alignment_dims: cap on the dimensions of the alignment index.
+        n_splits: random halvings of the trials.
+        n_floor: surrogates behind every floor.
+        n_chance: random subspaces behind the chance alignment.
+    """
+
+    psth: PsthSettings = PsthSettings()
+    target_window_ms: Window | None = None
+    move_window_ms: Window = (-250.0, 350.0)
+    preparatory_window_ms: Window | None = None
+    peri_movement_window_ms: Window = (-50.0, 250.0)
+    jpca_window_ms: Window = (-50.0, 150.0)
+    softening_hz: Annotated[float, Field(ge=0)] = 5.0
+    n_pcs: Annotated[int, Field(ge=2, multiple_of=2)] = 6
+    max_alignment_dims: Annotated[int, Field(ge=1)] = 4
+    n_splits: Annotated[int, Field(ge=1)] = 10
+    n_floor: Annotated[int, Field(ge=1)] = 100
+    n_chance: Annotated[int, Field(ge=1)] = 1000
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the windows of a comparison are measured from.
+
+    Attributes:
+        delay_ms: median time from target onset to go cue.
+        reaction_time_ms: median time from go cue to movement onset.
+        n_repeats: median number of trials per session and condition.
+    """
+
+    delay_ms: float
+    reaction_time_ms: float
+    n_repeats: int
+
+
+@dataclass(frozen=True)
+class Population:
+    """A recording, ready for analysis.
+
+    Attributes:
+        rates: PSTHs in spikes/s, both alignments joined along time, dims ``(condition, time, unit)``.
+        standard_error: their standard errors, same dims.
+        n_trials: trials behind every PSTH, dims ``(condition, unit)``.
+        halves: pairs of the same from disjoint halves of the trials, soft-normalised by the scale of all trials.
+        left_out: what was left out on the way, by reason.
+    """
+
+    rates: xr.DataArray
+    standard_error: xr.DataArray
+    n_trials: xr.DataArray
+    halves: Sequence[tuple[xr.DataArray, xr.DataArray]]
+    left_out: Mapping[str, int]
+
+
+def timing(recording: Recording) -> Timing:
+    """Median delay, reaction time and number of repeats of a recording.
+
+    Raises:
+        DataError: when target onset, go cue or movement onset are missing.
+    """
+    for event in ("target_on", "go_cue", "move_onset"):
+        if event not in recording.event_names:
+            raise DataError(
+                event,
+                rule="be an event of the recording",
+                received=f"the events {', '.join(recording.event_names)}",
+                remedy=f"Name its column with --map {event}=COLUMN",
+                where=recording.source,
+            )
+    frames = [session.trials for session in recording.sessions]
+
+    def median_ms(first: str, second: str) -> float:
+        spans = np.concatenate([(frame[second] - frame[first]).to_numpy(np.float64) for frame in frames])
+        return float(np.nanmedian(spans)) * 1e3
+
+    columns = list(recording.conditions.columns)
+    repeats = np.concatenate([frame.groupby(columns).size().to_numpy() for frame in frames])
+    # Files round event times; to the millisecond is what the windows need.
+    return Timing(
+        round(median_ms("target_on", "go_cue")), round(median_ms("go_cue", "move_onset")), int(np.median(repeats))
+    )
+
+
+def resolve(settings: ComparisonSettings, facts: Timing) -> ComparisonSettings:
+    """The settings with every window given, those left open filled from the recording's timing.
+
+    Raises:
+        DataError: when the delay is too short for a preparatory window.
+    """
+    dt_ms = settings.psth.dt_ms
+    long_delay = facts.delay_ms >= 1000 - dt_ms
+    preparatory = settings.preparatory_window_ms or ((500.0, 1000.0) if long_delay else (150.0, 450.0))
+    if preparatory[1] > facts.delay_ms + dt_ms:
+        raise DataError(
+            "preparatory_window_ms",
+            rule=f"end before the go cue, at the median delay of {facts.delay_ms:g} ms",
+            received=list(preparatory),
+            remedy="Set comparison.preparatory_window_ms to a window inside the delay",
+        )
+    target = settings.target_window_ms or (-50.0, max(preparatory[1], dt_ms * (facts.delay_ms // dt_ms)))
+    return settings.with_changes({"target_window_ms": target, "preparatory_window_ms": preparatory})
+
+
+def population(recording: Recording, settings: ComparisonSettings, *, seed: int) -> Population:
+    """PSTHs of a recording around target onset and movement onset, and split halves of the same.
+
+    Args:
+        recording: a real one, or a network rendered as one.
+        settings: resolved settings (see `resolve`).
+        seed: of the random halves.
+    """
+    if settings.target_window_ms is None:
+        raise DataError(
+            "target_window_ms",
+            rule="be resolved",
+            received=None,
+            remedy="Call resolve(settings, timing(recording))",
+        )
+    segments = [Segment("target_on", *settings.target_window_ms), Segment("move_onset", *settings.move_window_ms)]
+    trials = binned(recording, segments, settings=settings.psth)
+    whole = average(trials)
+    rates = concatenate_segments([whole[s.event].mean for s in segments])
+    scale = _scale(rates, settings.softening_hz)
+    halves = []
+    for split in range(settings.n_splits):
+        pair = [average(trials, half=half, seed=seed, split=split) for half in (0, 1)]
+        joined = [concatenate_segments([half[s.event].mean for s in segments]) for half in pair]
+        # Each half by the scale of all trials: the halves of one unit must not differ by their own noise's range.
+        halves.append(tuple((half / scale).assign_attrs(half.attrs) for half in joined))
+    return Population(
+        rates=rates,
+        standard_error=concatenate_segments([whole[s.event].standard_error for s in segments]),
+        n_trials=whole[segments[0].event].n_trials,
+        halves=halves,  # type: ignore[arg-type]
+        left_out=whole[segments[0].event].left_out,
+    )
+
+
+def describe(side: Population, settings: ComparisonSettings, *, seed: int) -> dict[str, Result]:
+    """Everything that is computed of one population alone, by name.
+
+    An analysis that the data do not allow (too few conditions, say) is left out; its reason is in the account that
+    `failures` makes of the same call.
+    """
+    return {name: result for name, result in _attempts(side, settings, seed).items() if isinstance(result, Result)}
+
+
+def failures(side: Population, settings: ComparisonSettings, *, seed: int) -> dict[str, str]:
+    """Why analyses are missing from `describe`, by name."""
+    attempts = _attempts(side, settings, seed)
+    return {name: str(result) for name, result in attempts.items() if not isinstance(result, Result)}
+
+
+def score(
+    network: Population, recording: Population, settings: ComparisonSettings, *, seed: int
+) -> dict[str, Result]:
+    """How like a recording a network is, unit by unit and as a population, both between floor and ceiling.
+
+    The network is represented by one half of its trials, because it is compared with halves of the recording: what
+    a perfect network then reaches is what one half of the recording reaches with the other, the ceiling.
+    """
+    model = network.halves[0][0]
+    target = soft_normalise(recording.rates, constant=settings.softening_hz)
+    model, target = _conditions_alike(model), _conditions_alike(target)
+    halves = [tuple(_conditions_alike(half) for half in pair) for pair in recording.halves]
+    return {
+        "unit_match": unit_match(model, halves, seed=seed, n_floor=settings.n_floor),  # type: ignore[arg-type]
+        "cca": cca_with_bounds(
+            model,
+            target,
+            halves_b=halves,  # type: ignore[arg-type]
+            seed=seed,
+            n_floor=settings.n_floor,
+            n_pcs=settings.n_pcs,
+            n_components=min(settings.n_pcs, target.sizes["condition"] - 1),
+        ),
+    }
+
+
+def headline(results: Mapping[str, Result]) -> dict[str, float]:
+    """One number per question from the results of one population, NaN where a result is missing."""
+
+    def number(name: str, variable: str, **at: Any) -> float:
+        if name not in results:
+            return float("nan")
+        return float(results[name].data[variable].sel(at) if at else results[name].data[variable])
+
+    both = {"direction": "prep_to_move"}
+    return {
+        "single_unit": number("unit_match", "normalised"),
+        "single_unit_raw": number("unit_match", "median"),
+        "single_unit_p": number("unit_match", "p_value"),
+        "population": number("cca", "normalised"),
+        "population_raw": number("cca", "score_halves"),
+        "population_p": number("cca", "p_value"),
+        "alignment_index": number("alignment", "alignment_index", **both),
+        "alignment_chance": number("alignment", "chance_mean", **both),
+        "alignment_p": number("alignment", "p_value", **both),
+        "jpca_r2_skew": number("jpca", "r2_skew"),
+        "jpca_r2_m": number("jpca", "r2_m"),
+        "jpca_ratio": number("jpca", "ratio"),
+        "jpca_hz": number("jpca", "frequency_hz", plane=1),
+        "n_pcs_90": number("pca", "n_for_threshold"),
+        "participation_ratio": number("pca", "participation_ratio"),
+    }
+
+
+def _attempts(side: Population, settings: ComparisonSettings, seed: int) -> dict[str, Result | RatesError]:
+    rates = side.rates
+    normalised = soft_normalise(rates, constant=settings.softening_hz)
+    prep = _cut(normalised, "target_on", settings.preparatory_window_ms)
+    move = _cut(normalised, "move_onset", settings.peri_movement_window_ms)
+    start_ms, stop_ms = settings.jpca_window_ms
+    calls = {
+        "pca": lambda: pca(normalised),
+        "condition_independent": lambda: condition_independent_fraction(rates, side.standard_error),
+        "jpca": lambda: jpca(
+            rates, start_ms=start_ms, stop_ms=stop_ms, n_pcs=settings.n_pcs, constant=settings.softening_hz
+        ),
+        "alignment": lambda: alignment(
+            prep, move, max_dims=settings.max_alignment_dims, n_chance=settings.n_chance, seed=seed
+        ),
+    }
+    attempts: dict[str, Result | RatesError] = {}
+    for name, call in calls.items():
+        try:
+            attempts[name] = call()
+        except RatesError as error:
+            attempts[name] = error
+    return attempts
+
+
+def _cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:
+    """The bins of one segment in a window."""
+    assert span_ms is not None
+    chosen = rates.isel(time=rates["segment"].values == event)
+    time = chosen["time"].assign_attrs(units="ms", event=event, dt_ms=bin_width_ms(rates))
+    return window(chosen.assign_coords(time=time), start_ms=span_ms[0], stop_ms=span_ms[1])
+
+
+def _scale(rates: xr.DataArray, softening_hz: float) -> xr.DataArray:
+    spread = rates.max(("condition", "time")) - rates.min(("condition", "time")) + softening_hz
+    scale: xr.DataArray = xr.where(spread > 0, spread, 1.0)
+    return scale
+
+
+def _conditions_alike(rates: xr.DataArray) -> xr.DataArray:
+    """Rates with conditions numbered in order, so that two sides can be matched whatever their labels."""
+    return rates.assign_coords(condition=np.arange(rates.sizes["condition"]))
