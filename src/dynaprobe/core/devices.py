@@ -1,0 +1,73 @@
+"""Where computations run: every choice about devices, threads and compiled programs is made in this file.
+
+The networks of an ensemble are independent, so each core gets its own (host) device and runs whole networks, one
+thread each: that is faster than sharing one network's small products among cores. JAX fixes the number of devices
+when it first computes something, so `prepare_devices` must run before that; `Ensemble.make`, `fit` and the command
+line call it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+CACHE_VARIABLE = "DYNAPROBE_CACHE"
+THREADS_FLAG = "--xla_cpu_multi_thread_eigen=false"
+
+
+def prepare_devices(n_devices: int | None = None) -> None:
+    """Ask JAX for one host device per core, and for the cache of compiled programs. Later calls change nothing.
+
+    Results do not depend on the number of devices.
+
+    Args:
+        n_devices: number of devices; None takes the cores this process may use, but leaves a choice made through
+            JAX_NUM_CPU_DEVICES or XLA_FLAGS alone.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if n_devices is None and ("JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in flags):
+        _use_compilation_cache()
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", n_devices or _n_cores())
+    except RuntimeError:  # JAX has started: what it has is what there is
+        return
+    if "multi_thread_eigen" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {THREADS_FLAG}".strip()
+    _use_compilation_cache()
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept between runs; None when DYNAPROBE_CACHE is ``off``.
+
+    DYNAPROBE_CACHE names another folder; otherwise it is the platform's place for what may be deleted at any time.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen is not None:
+        return None if chosen.lower() in ("", "0", "off", "no") else Path(chosen)
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "dynaprobe" / "compiled"
+
+
+def _use_compilation_cache() -> None:
+    folder = cache_folder()
+    # A cache the user has set up for JAX itself wins.
+    if folder is None or jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _n_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not offered outside Linux
+        return os.cpu_count() or 1

@@ -1,0 +1,209 @@
+"""One update and one validation, for one member at a time; and how they run for all members on all devices."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from dynaprobe.core.trials import Trials
+from dynaprobe.tasks.base import AbstractTask
+from dynaprobe.training.objective import Terms, cost
+from dynaprobe.training.settings import FitSettings
+from dynaprobe.training.state import OPTIMISER, MemberState, Phase
+
+# What one member brings: its state, its key and its penalty weights.
+Member = tuple[MemberState, Key[Array, "*member"], dict[str, Float[Array, "*member"]]]
+
+
+def learning_rate(settings: FitSettings, update: Int[Array, ""]) -> Float[Array, ""]:
+    """Learning rate of an update: linear warm-up, then from `learning_rate` to `learning_rate_end`.
+
+    With s from 0 after warm-up to 1 at the last update: ``cosine`` is end + (peak - end)(1 + cos pi s)/2,
+    ``exponential`` is peak (end/peak)^s.
+    """
+    peak, end = settings.learning_rate, settings.learning_rate_end
+    n_falling = max(settings.n_updates - 1 - settings.warmup_updates, 1)
+    k = update.astype(jnp.float32)
+    s = jnp.clip((k - settings.warmup_updates) / n_falling, 0.0, 1.0)
+    falling = {
+        "cosine": end + (peak - end) * 0.5 * (1 + jnp.cos(jnp.pi * s)),
+        "exponential": peak * (end / peak) ** s,
+        "constant": jnp.full_like(s, peak),
+    }[settings.schedule]
+    warming = peak * (k + 1) / max(settings.warmup_updates, 1)
+    return jnp.where(k < settings.warmup_updates, warming, falling)
+
+
+def update_member(
+    task: AbstractTask, settings: FitSettings, member: Member, update: Int[Array, ""]
+) -> MemberState:
+    """One update of one member that is still training.
+
+    When loss or gradient are not finite, nothing changes but the phase: the parameters go back to the best ones.
+    """
+    state, key, penalties = member
+    key_trials, key_noise = jax.random.split(jax.random.fold_in(key, update))
+    trials = task.trials(key_trials, settings.batch_size)
+    parameters, fixed = eqx.partition(state.network, state.network.trainable())
+
+    def total(of: tuple[Any, dict[str, Array]]) -> tuple[Float[Array, ""], Terms]:
+        terms = cost(eqx.combine(of[0], fixed), of[1], trials, key_noise)
+        return terms.cost, terms
+
+    (_, terms), (gradient, by_penalty) = jax.value_and_grad(total, has_aux=True)((parameters, penalties))
+    norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
+    shortened = jax.tree.map(lambda g: g * jnp.minimum(1.0, settings.clip_norm / norm), gradient)
+    steps, moments = OPTIMISER.update(shortened, state.optimiser)
+    rate = learning_rate(settings, update)
+    moved = jax.tree.map(lambda p, step: p - rate * step, parameters, steps)
+    moved = eqx.combine(moved, fixed).constrained()
+    phase = jnp.where(
+        ~jnp.isfinite(terms.cost),
+        Phase.LOSS_NOT_FINITE,
+        jnp.where(jnp.isfinite(norm), Phase.TRAINING, Phase.GRADIENT_NOT_FINITE),
+    ).astype(jnp.int32)
+    fine = phase == Phase.TRAINING
+    vanishing = penalties["penalty_vanishing"] * by_penalty["penalty_vanishing"]
+    history = eqx.tree_at(
+        lambda h: (h.loss, h.cost, h.gradient_norm),
+        state.history,
+        (
+            state.history.loss.at[update].set(terms.loss),
+            state.history.cost.at[update].set(terms.cost + vanishing),
+            state.history.gradient_norm.at[update].set(norm),
+        ),
+    )
+    return MemberState(
+        network=_choose(fine, moved, state.best),
+        optimiser=_choose(fine, moments, state.optimiser),
+        phase=phase,
+        stopped_at=jnp.where(fine, state.stopped_at, update),
+        best=state.best,
+        best_cost=state.best_cost,
+        best_update=state.best_update,
+        n_stale=state.n_stale,
+        history=history,
+    )
+
+
+def validate_member(
+    task: AbstractTask, settings: FitSettings, trials: Trials, member: Member, update: Int[Array, ""]
+) -> MemberState:
+    """Measure one training member on the held-out trials after an update; keep its parameters if they are best."""
+    state, key, penalties = member
+    # Noise as in training, the same at every validation: the member's own stream beside those of its updates.
+    terms = cost(state.network, penalties, trials, jax.random.fold_in(key, np.uint32(2**32 - 1)))
+    measures = task.performance(terms.outputs, trials)
+    better = terms.cost < state.best_cost
+    n_stale = jnp.where(better, 0, state.n_stale + 1)
+    patience = settings.patience if settings.patience is not None else np.iinfo(np.int32).max
+    stops = n_stale >= patience
+    past = state.history
+    history = eqx.tree_at(
+        lambda h: (h.validation_cost, h.validation_loss, h.validation),
+        past,
+        (
+            past.validation_cost.at[update].set(terms.cost),
+            past.validation_loss.at[update].set(terms.loss),
+            {name: past.validation[name].at[update].set(value) for name, value in measures.items()},
+        ),
+    )
+    return MemberState(
+        network=state.network,
+        optimiser=state.optimiser,
+        phase=jnp.where(stops, Phase.OUT_OF_PATIENCE, state.phase).astype(jnp.int32),
+        stopped_at=jnp.where(stops, update, state.stopped_at),
+        best=_choose(better, state.network, state.best),
+        best_cost=jnp.where(better, terms.cost, state.best_cost),
+        best_update=jnp.where(better, update, state.best_update),
+        n_stale=n_stale,
+        history=history,
+    )
+
+
+@partial(jax.jit, static_argnames=("task", "settings"))
+def advance(
+    members: Member, start: Int[Array, ""], stop: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
+) -> MemberState:
+    """Updates ``start, ..., stop - 1`` of every member."""
+
+    def updates(member: Member, start: Array, stop: Array) -> MemberState:
+        state, key, penalties = member
+
+        def running(carry: tuple[Array, MemberState]) -> Array:
+            update, state = carry
+            return (update < stop) & (state.phase == Phase.TRAINING)
+
+        def one(carry: tuple[Array, MemberState]) -> tuple[Array, MemberState]:
+            update, state = carry
+            return update + 1, update_member(task, settings, (state, key, penalties), update)
+
+        _, advanced = jax.lax.while_loop(running, one, (start, state))
+        result: MemberState = advanced
+        return result
+
+    return _for_all_members(updates, members, start, stop)
+
+
+@partial(jax.jit, static_argnames=("task", "settings"))
+def validate(
+    members: Member, trials: Trials, update: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
+) -> MemberState:
+    """Validate every member that is still training."""
+
+    def one(member: Member, trials: Trials, update: Array) -> MemberState:
+        result: MemberState = jax.lax.cond(
+            member[0].phase == Phase.TRAINING,
+            lambda: validate_member(task, settings, trials, member, update),
+            lambda: member[0],
+        )
+        return result
+
+    return _for_all_members(one, members, trials, update)
+
+
+def _for_all_members(function: Any, members: Member, *shared: Any) -> MemberState:
+    """Apply `function` to every member, members spread over the devices and one after another on each.
+
+    One after another, not by vmap: on a CPU the small products of one network are faster than batched ones, its
+    activity stays in the cache, and a member's numbers cannot depend on its neighbours.
+    """
+    devices = jax.devices()
+    n_members = members[0].phase.shape[0]
+    n_devices = min(len(devices), n_members)
+    mesh = jax.sharding.Mesh(np.asarray(devices[:n_devices]), ("member",))
+    # Devices hold equally many members: the last one is repeated, out of the race so that it costs nothing.
+    n_padding = -n_members % n_devices
+    padded = jax.tree.map(lambda leaf: _repeat_last(leaf, n_padding), members)
+    phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
+    padded = (eqx.tree_at(lambda s: s.phase, padded[0], phase), *padded[1:])
+
+    def on_device(members: Member, shared: Any) -> MemberState:
+        result: MemberState = jax.lax.map(lambda member: function(member, *shared), members)
+        return result
+
+    across = jax.sharding.PartitionSpec("member")
+    spread = jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(across, jax.sharding.PartitionSpec()),
+        out_specs=across,
+        check_vma=False,
+    )
+    done = spread(padded, shared)
+    unpadded: MemberState = jax.tree.map(lambda leaf: leaf[:n_members], done)
+    return unpadded
+
+
+def _repeat_last(leaf: Array, n: int) -> Array:
+    return leaf if n == 0 else jnp.concatenate([leaf, *([leaf[-1:]] * n)])
+
+
+def _choose(condition: Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
