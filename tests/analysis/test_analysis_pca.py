@@ -58,6 +58,8 @@ def test_counts_all_components_even_when_few_are_kept():
     rates = as_rates(noise(2))
     assert int(pca(rates, 1).data["n_for_threshold"]) == int(pca(rates).data["n_for_threshold"]) > 1
     assert pca(rates, 1).data["scores"].shape == (4, 15, 1)
+    for name in ("fraction", "cumulative", "participation_ratio"):
+        assert_allclose(pca(rates, 2).data[name], pca(rates).data.isel(pc=slice(2))[name], rtol=ROUND_OFF)
 
 
 @pytest.mark.parametrize("shape", [(4, 15, 6), (2, 4, 30)])
