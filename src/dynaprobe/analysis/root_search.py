@@ -1,0 +1,174 @@
+"""Batched search for the zeros, and the slow minima, of a vector field or of a step minus the state.
+
+Newton's method where it works, Levenberg-Marquardt where the Jacobian is singular or the full step does not
+help, and last a damped Newton method on q = 1/2 |F|^2 with its exact Hessian for what has no zero to go to.
+Searches that are done leave the batch, so that one slow start does not keep the others computing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from dynaprobe.analysis.root_steps import (
+    LAMBDA_START,
+    Limits,
+    Outcome,
+    Problem,
+    Residual,
+    minimum_iteration,
+    q_at,
+    root_iteration,
+    stationarity,
+)
+from dynaprobe.core.settings import Settings
+
+CHUNK = 64  # starts advanced together: 64 Jacobians of 100 x 100 in float64 stay within a processor's cache
+UNSETTLED = (Outcome.NOT_CONVERGED, Outcome.STALLED, Outcome.STATIONARY)
+
+
+class SearchSettings(Settings):
+    """What counts as found, and how long to look.
+
+    Attributes:
+        tol_fixed: a fixed point has ``q = 1/2 |F|^2`` at most this (and a next step below `tol_merge`).
+        tol_slow: a slow point is a local minimum of q between `tol_fixed` and this.
+        tol_merge: two points closer than this are one, in state units.
+        tol_step: a search goes on until its steps are shorter than this, in state units.
+        tol_gradient: q is at a minimum when ``|J'F| / (|J| |F|)`` is at most this.
+        tol_marginal: an eigenvalue this close to the border of stability counts as on it; see `FixedPoints`.
+        n_iterations: at most so many for the zero, and again as many for the minimum of q.
+        max_distance: how far from its own start a search may go; None: ten times (1 + the longest start).
+    """
+
+    tol_fixed: PositiveFloat = 1e-20
+    tol_slow: PositiveFloat = 1e-6
+    tol_merge: PositiveFloat = 1e-5
+    tol_step: PositiveFloat = 1e-9
+    tol_gradient: PositiveFloat = 1e-8
+    tol_marginal: PositiveFloat = 1e-6
+    n_iterations: PositiveInt = 100
+    max_distance: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.tol_fixed > self.tol_slow:
+            raise ValueError("tol_fixed is at most tol_slow")
+        if self.tol_step > self.tol_merge:
+            raise ValueError("tol_step is at most tol_merge")
+        return self
+
+
+class Search(NamedTuple):
+    """State of a batch of searches, every field with the leading axis ``start``."""
+
+    x: Any
+    u: Any
+    origin: Any
+    damping: Any
+    outcome: Any
+    n_iterations: Any
+
+
+class Found(NamedTuple):
+    """Where the searches ended.
+
+    Attributes:
+        x: last state, ``(start, unit)``.
+        q: half the squared residual there, ``(start,)``.
+        outcome: `Outcome` of each search, ``(start,)``.
+        n_iterations: iterations spent, ``(start,)``.
+    """
+
+    x: Float[np.ndarray, "start unit"]
+    q: Float[np.ndarray, " start"]
+    outcome: Int[np.ndarray, " start"]
+    n_iterations: Int[np.ndarray, " start"]
+
+
+def search(
+    residual: Residual, starts: np.ndarray, inputs: np.ndarray, *, settings: SearchSettings, max_distance: float
+) -> Found:
+    """Search from every start; to be called where 64-bit floats are enabled.
+
+    Args:
+        residual: F.
+        starts: ``(start, unit)``, float64.
+        inputs: input of every start, ``(start, input)``, float64.
+        settings: tolerances and the number of iterations of each of the two stages.
+        max_distance: how far from its own start a search may go, in state units.
+    """
+    values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, settings.tol_gradient, max_distance)
+    problem = Problem(residual, Limits(*map(jnp.asarray, values)))
+    n_starts = len(starts)
+    state = Search(
+        x=starts.copy(),
+        u=inputs,
+        origin=starts,
+        damping=np.full(n_starts, LAMBDA_START),
+        outcome=np.full(n_starts, int(Outcome.RUNNING)),
+        n_iterations=np.zeros(n_starts, dtype=int),
+    )
+    _run(root_iteration, problem, state, n_iterations=settings.n_iterations)
+    # What Newton left without a zero may still sit in a slow place: look for the minimum of q nearby.
+    retry = np.isin(state.outcome, UNSETTLED)
+    if retry.any():
+        again = Search(*(np.array(part[retry]) for part in state))
+        again.outcome[:] = Outcome.RUNNING
+        again.damping[:] = LAMBDA_START
+        _run(minimum_iteration, problem, again, n_iterations=settings.n_iterations)
+        _settle(problem, again, settings)
+        for whole, part in zip(state, again, strict=True):
+            whole[retry] = part
+    (q,) = _in_chunks(q_at, problem, state.x, state.u)
+    return Found(state.x, q, state.outcome, state.n_iterations)
+
+
+def _run(iteration: Any, problem: Problem, state: Search, *, n_iterations: int) -> None:
+    """Advance, in place, every search until it ends or its iterations are spent."""
+    for _ in range(n_iterations):
+        active = np.flatnonzero(state.outcome == Outcome.RUNNING)
+        if not active.size:
+            return
+        parts = [part[active] for part in (state.x, state.u, state.origin, state.damping)]
+        x, damping, outcome = _in_chunks(iteration, problem, *parts)
+        state.x[active], state.damping[active], state.outcome[active] = x, damping, outcome
+        state.n_iterations[active] += 1
+    state.outcome[state.outcome == Outcome.RUNNING] = Outcome.NOT_CONVERGED
+
+
+def _in_chunks(function: Any, problem: Problem, *arrays: np.ndarray) -> list[np.ndarray]:
+    """`function` over the leading axis in chunks of one fixed size, so that it is compiled once.
+
+    The last chunk is filled up with copies of its first row, whose results are thrown away.
+    """
+    n_rows = len(arrays[0])
+    size = CHUNK if n_rows > CHUNK // 8 else CHUNK // 8
+    pieces = []
+    for first in range(0, n_rows, size):
+        rows = np.arange(first, first + size)
+        rows[rows >= n_rows] = first
+        out = function(problem, *(array[rows] for array in arrays))
+        pieces.append([np.asarray(part)[: n_rows - first] for part in out])
+    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _settle(problem: Problem, state: Search, settings: SearchSettings) -> None:
+    """Say, in place, what the searches for a minimum of q have come to."""
+    rows = np.flatnonzero(np.isin(state.outcome, UNSETTLED))
+    if not rows.size:
+        return
+    q, slope, distance, curvature = _in_chunks(stationarity, problem, state.x[rows], state.u[rows])
+    # A gradient can be small because everything is (exp(-x) far out): the minimum has to be near as well. And
+    # where q passes for zero but no zero is near, nothing is claimed.
+    at_rest = (slope <= settings.tol_gradient) & (distance <= settings.tol_merge) & (q > settings.tol_fixed)
+    # Round-off of the Hessian's eigenvalues, relative to the largest.
+    is_minimum = curvature[:, 0] >= -1e-8 * np.abs(curvature).max(axis=1)
+    is_slow = np.where(q <= settings.tol_slow, int(Outcome.SLOW), int(Outcome.FAST_MINIMUM))
+    kind = np.where(is_minimum, is_slow, int(Outcome.SADDLE_OF_Q))
+    otherwise = np.where(state.outcome[rows] == Outcome.STALLED, int(Outcome.STALLED), int(Outcome.NOT_CONVERGED))
+    state.outcome[rows] = np.where(at_rest, kind, otherwise)
