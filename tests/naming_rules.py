@@ -26,12 +26,6 @@ WORDS = {
     "regularization": "penalty",
     "evals": "eigenvalues",
     "eigvals": "eigenvalues",
-    "msec": "_ms",
-    "millis": "_ms",
-    "sec": "_s",
-    "secs": "_s",
-    "seconds": "_s",
-    "hertz": "_hz",
     "normalize": "normalise",
     "normalized": "normalised",
     "linearize": "linearise",
@@ -59,6 +53,10 @@ PATTERNS = {
 UNITS = re.compile(
     r"(^|_)(dt|tau|timestep|time_step|time_constant|duration|latency|reaction_time|bin_width|bin_size|rt|sd_time)$"
 )
+
+
+# Units written out, where a suffix is meant. A function may speak of seconds, a value carries the suffix.
+SUFFIXES = {"msec": "_ms", "millis": "_ms", "sec": "_s", "secs": "_s", "seconds": "_s", "hertz": "_hz"}
 
 
 def _words(name: str) -> list[str]:
@@ -90,8 +88,11 @@ def naming(file: SourceFile) -> list[str]:
     """Names follow the glossary."""
     bad = []
     for name, line, seen in _defined(file):
-        say = next((WORDS[word] for word in _words(name) if word in WORDS), None)
+        words = _words(name)
+        say = next((WORDS[word] for word in words if word in WORDS), None)
         say = say or next((word for form, word in PATTERNS.items() if re.search(form, name.lower())), None)
+        if say is None and seen and words[-1] in SUFFIXES:
+            say = SUFFIXES[words[-1]]
         if say is None and seen and UNITS.search(name.lower()):
             say = f"{name}_ms (or _s, _bins)"
         if say is not None:

@@ -57,6 +57,11 @@ CASES = {
         SourceFile("studies/jarne2022.py", "from dynaprobe.studies.kao2019 import STUDY"),
         SourceFile("studies/jarne2022.py", "from dynaprobe.study.records import Claim"),
     ),
+    "a study imports the table of studies": Case(
+        rules.import_table,
+        SourceFile("studies/jarne2022.py", "from dynaprobe.studies.table import STUDIES"),
+        SourceFile("studies/table.py", "from dynaprobe.studies.kao2019 import STUDY"),
+    ),
     "a room nobody planned": Case(
         rules.import_table, SourceFile("utils/helpers.py", ""), SourceFile("core/helpers.py", "")
     ),
@@ -126,6 +131,7 @@ READING = (
     "rates.rename({'a': 'b'})",
     "rates.rename('weight')",
     "json.dumps(x)",
+    "run.store.save(name, data)",
 )
 RANDOM = (
     "np.random.normal()",
@@ -206,7 +212,7 @@ BAD_NAMES = {
     "hidden_size": "self.hidden_size = 3",
     "dt": "def f(dt): ...",
     "tau": "class Network:\n    tau: float",
-    "delay_seconds": "delay_seconds = 3",
+    "delay_seconds": "def f(delay_seconds): ...",
     "activation_fn": "def f(activation_fn): ...",
     "w_hh": "w_hh = 1",
     "soft_normalize": "def soft_normalize(): ...",
@@ -229,6 +235,7 @@ def test_a_name_outside_the_glossary_is_caught(name: str, line: str) -> None:
         "alpha = dt_ms / tau_ms",
         "numbers = excellent = 1",  # holds num and cell, but not as words
         "minimise(nodes=3, num_epochs=2)",  # the names of others' arguments are theirs
+        "def check_seconds(delays_s): ...",
         "tau = 3",  # inside a formula
     ],
 )

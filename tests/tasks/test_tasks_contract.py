@@ -23,9 +23,14 @@ from dynaprobe.tasks.table import TASKS, task_entry
 # Settings worth a second look; every task is tested with its defaults as well.
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "delayed_reach": {
-        "until go, six targets": {"target_visible": "until_go", "n_targets": 6, "no_delay_fraction": 0.0},
+        "until go, fixed delay, no catch": {
+            "target_visible": "until_go",
+            "n_targets": 6,
+            "no_delay_fraction": 0.0,
+            "delay_range_ms": (500.0, 500.0),
+            "catch_fraction": 0.0,
+        },
         "from go, two radii": {"target_visible": "from_go", "radii": (0.5, 1.5), "dt_ms": 7.0},
-        "no catch, fixed delay": {"catch_fraction": 0.0, "delay_range_ms": (500.0, 500.0), "n_targets": 1},
     }
 }
 CASES = {name: (name, {}) for name in TASKS} | {
