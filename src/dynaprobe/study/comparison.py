@@ -6,7 +6,7 @@ spiking recordings (see `dynaprobe.study.render`), so both sides go through the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
 from dynaprobe.analysis.condition_independent import condition_independent_fraction
 from dynaprobe.analysis.jpca import jpca
+from dynaprobe.analysis.motifs import MotifGallery, assign_motifs, motif_gallery, psth_classes
 from dynaprobe.analysis.pca import pca
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.unit_match import unit_match
@@ -46,6 +47,7 @@ class ComparisonSettings(Settings):
         softening_hz: constant of the soft normalisation, in spikes/s.
         n_pcs: principal components for jPCA and CCA.
         max_alignment_dims: cap on the dimensions of the alignment index.
+        n_motifs: clusters of PSTH shapes.
         n_splits: random halvings of the trials.
         n_floor: surrogates behind every floor.
         n_chance: random subspaces behind the chance alignment.
@@ -60,6 +62,7 @@ class ComparisonSettings(Settings):
     softening_hz: Annotated[float, Field(ge=0)] = 5.0
     n_pcs: Annotated[int, Field(ge=2, multiple_of=2)] = 6
     max_alignment_dims: Annotated[int, Field(ge=1)] = 4
+    n_motifs: Annotated[int, Field(ge=2)] = 6
     n_splits: Annotated[int, Field(ge=1)] = 10
     n_floor: Annotated[int, Field(ge=1)] = 100
     n_chance: Annotated[int, Field(ge=1)] = 1000
@@ -183,19 +186,51 @@ def population(recording: Recording, settings: ComparisonSettings, *, seed: int)
     )
 
 
-def describe(side: Population, settings: ComparisonSettings, *, seed: int) -> dict[str, Result]:
-    """Everything that is computed of one population alone, by name.
+def describe(
+    side: Population, settings: ComparisonSettings, *, seed: int, gallery: MotifGallery | None = None
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """Everything that is computed of one population alone.
 
-    An analysis that the data do not allow (too few conditions, say) is left out; its reason is in the account that
-    `failures` makes of the same call.
+    Args:
+        side: the population.
+        settings: resolved settings.
+        seed: of everything random.
+        gallery: clusters of PSTH shapes to sort the units into; None finds clusters on this population.
+
+    Returns:
+        Results by name, and for each analysis that the data do not allow (too few conditions, say) the reason.
     """
-    return {name: result for name, result in _attempts(side, settings, seed).items() if isinstance(result, Result)}
-
-
-def failures(side: Population, settings: ComparisonSettings, *, seed: int) -> dict[str, str]:
-    """Why analyses are missing from `describe`, by name."""
-    attempts = _attempts(side, settings, seed)
-    return {name: str(result) for name, result in attempts.items() if not isinstance(result, Result)}
+    normalised = soft_normalise(side.rates, constant=settings.softening_hz)
+    prep = _cut(normalised, "target_on", settings.preparatory_window_ms)
+    move = _cut(normalised, "move_onset", settings.peri_movement_window_ms)
+    start_ms, stop_ms = settings.jpca_window_ms
+    scale = _scale(side.rates, settings.softening_hz)
+    calls: dict[str, Callable[[], Result]] = {
+        "pca": lambda: pca(normalised),
+        "condition_independent": lambda: condition_independent_fraction(
+            normalised, standard_error=side.standard_error / scale, kernel_sd_ms=settings.psth.sd_ms
+        ),
+        "jpca": lambda: jpca(
+            side.rates, start_ms=start_ms, stop_ms=stop_ms, n_pcs=settings.n_pcs, constant=settings.softening_hz
+        ),
+        "alignment": lambda: alignment(
+            prep, move, max_dims=settings.max_alignment_dims, n_chance=settings.n_chance, seed=seed
+        ),
+        "motifs": lambda: psth_classes(prep, move),
+        "gallery": lambda: (
+            motif_gallery(normalised, settings.n_motifs, seed=seed)
+            if gallery is None
+            else assign_motifs(gallery, normalised)
+        ),
+    }
+    results: dict[str, Result] = {}
+    reasons: dict[str, str] = {}
+    for name, call in calls.items():
+        try:
+            results[name] = call()
+        except RatesError as error:
+            reasons[name] = str(error)
+    return results, reasons
 
 
 def score(
@@ -249,32 +284,8 @@ def headline(results: Mapping[str, Result]) -> dict[str, float]:
         "jpca_hz": number("jpca", "frequency_hz", plane=1),
         "n_pcs_90": number("pca", "n_for_threshold"),
         "participation_ratio": number("pca", "participation_ratio"),
+        "condition_independent_fraction": number("condition_independent", "unbiased_fraction"),
     }
-
-
-def _attempts(side: Population, settings: ComparisonSettings, seed: int) -> dict[str, Result | RatesError]:
-    rates = side.rates
-    normalised = soft_normalise(rates, constant=settings.softening_hz)
-    prep = _cut(normalised, "target_on", settings.preparatory_window_ms)
-    move = _cut(normalised, "move_onset", settings.peri_movement_window_ms)
-    start_ms, stop_ms = settings.jpca_window_ms
-    calls = {
-        "pca": lambda: pca(normalised),
-        "condition_independent": lambda: condition_independent_fraction(rates, side.standard_error),
-        "jpca": lambda: jpca(
-            rates, start_ms=start_ms, stop_ms=stop_ms, n_pcs=settings.n_pcs, constant=settings.softening_hz
-        ),
-        "alignment": lambda: alignment(
-            prep, move, max_dims=settings.max_alignment_dims, n_chance=settings.n_chance, seed=seed
-        ),
-    }
-    attempts: dict[str, Result | RatesError] = {}
-    for name, call in calls.items():
-        try:
-            attempts[name] = call()
-        except RatesError as error:
-            attempts[name] = error
-    return attempts
 
 
 def _cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:

@@ -1,0 +1,84 @@
+"""Settings from what a user typed: presets, files, --set and --map."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynaprobe.core.errors import SettingsError
+from dynaprobe.core.settings import Settings, load_toml, parse
+from dynaprobe.recordings.columns import ColumnMapping
+from dynaprobe.study.study import Study
+
+
+def study_settings(study: Study, preset: str, settings_file: Path | None, changes: Sequence[str]) -> Settings:
+    """Defaults, then the preset, then the file, then single changes; later ones win.
+
+    Raises:
+        SettingsError: unknown preset or name, bad value.
+    """
+    if preset not in study.presets:
+        raise SettingsError(
+            "--preset", rule=f"be one of {', '.join(study.presets)}", received=preset, remedy="Choose one of these"
+        )
+    settings = study.settings().with_changes(study.presets[preset], where=f"preset {preset}")
+    if settings_file is not None:
+        values = load_toml(settings_file)
+        values.pop("mapping", None)
+        settings = settings.with_changes(_dotted(values), where=settings_file)
+    return settings.with_changes(parse_changes(changes), where="--set") if changes else settings
+
+
+def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """``["fit.n_updates=100"]`` becomes ``{"fit.n_updates": 100}``; values are read as TOML, else as text.
+
+    Raises:
+        SettingsError: a change without ``=``.
+    """
+    parsed: dict[str, Any] = {}
+    for change in changes:
+        name, separator, text = change.partition("=")
+        if not separator or not name:
+            raise SettingsError(
+                "--set", rule="read NAME=VALUE", received=change, remedy="For example --set fit.n_updates=200"
+            )
+        try:
+            parsed[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[name] = text
+    return parsed
+
+
+def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> ColumnMapping:
+    """Columns of a recording from the ``[mapping]`` table of a settings file and from ``--map``.
+
+    Raises:
+        SettingsError: an unknown key, or a mapping without ``=``.
+    """
+    values = dict(load_toml(settings_file).get("mapping", {})) if settings_file is not None else {}
+    events = dict(values.pop("events", {}))
+    for entry in columns:
+        role, separator, column = entry.partition("=")
+        if not separator or not role or not column:
+            raise SettingsError(
+                "--map", rule="read ROLE=COLUMN", received=entry, remedy="For example --map go_cue=go_time"
+            )
+        if role in ("direction", "direction_unit", "n_directions"):
+            values[role] = int(column) if role == "n_directions" and column.isdigit() else column
+        elif role == "conditions":
+            values[role] = tuple(column.split(","))
+        else:
+            events[role] = column
+    return parse(ColumnMapping, {**values, "events": events}, where=settings_file or "--map")
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _dotted(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

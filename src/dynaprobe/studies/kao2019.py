@@ -1,0 +1,245 @@
+"""Kao (2019): networks that look right unit by unit can be wrong as a population.
+
+A grid of activation x rate penalty x seeds is trained on the delayed reach. Every network that learned it is
+rendered as a spiking recording with the timing, the number of trials and the rates of the real one, and both go
+through the same analyses. This file holds what is particular to the paper: its claims, its grid, and the rule of
+each verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.core.settings import Settings
+from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.study.battery import analyse_network, analyse_recording, summarise
+from dynaprobe.study.comparison import ComparisonSettings, population, resolve, timing
+from dynaprobe.study.jobs import JobSettings, train
+from dynaprobe.study.records import Claim, Decision, Verdict
+from dynaprobe.study.statistics import Interval
+from dynaprobe.study.study import Run, SimulatedRecording, Study
+from dynaprobe.study.sweep import grid
+from dynaprobe.tasks.reach import DelayedReach
+from dynaprobe.training.settings import FitSettings
+
+SOURCE = "Kao (2019) J Neurophysiol 122:2504, doi:10.1152/jn.00467.2018, abstract"
+
+CLAIMS = (
+    Claim(
+        "1",
+        "Networks that reproduce the firing-rate motifs of single neurons may not reproduce those of the "
+        "population.",
+        "Supported when some cell of the grid reproduces single units (the whole interval of its normalised score "
+        "lies at or above the bar) and fails as a population (the whole interval below the bar); opposed when at "
+        "least one cell reproduces single units and every cell that does also reproduces the population; "
+        "undecided otherwise. 0 is the surrogate floor, 1 the split-half ceiling; intervals are Student's over "
+        "seeds, Bonferroni-corrected over cells and levels.",
+        SOURCE,
+    ),
+    Claim(
+        "2",
+        "Networks that reproduce features at both levels can do so by distinctly different dynamical mechanisms.",
+        "Needs the mechanism of every network (fixed points followed along the trial, causal probes).",
+        SOURCE,
+    ),
+    Claim(
+        "3",
+        "The network in which preparatory activity sets the initial state of the movement dynamics is more robust "
+        "to input noise.",
+        "Needs noise curves by epoch and channel against mechanism.",
+        SOURCE,
+    ),
+    Claim(
+        "4",
+        "Its dynamics suffice to generalise to tasks it was not trained on: the target is switched or new.",
+        "Needs target switches and new locations against mechanism.",
+        SOURCE,
+    ),
+)
+
+METHODS = (
+    "jPCA: Churchland et al. (2012) Nature 487:51",
+    "Alignment index: Elsayed et al. (2016) Nat Commun 7:13239",
+    "Condition-independent signal: Kaufman et al. (2016) eNeuro 3(4)",
+    "Tensor maximum entropy surrogates: Elsayed & Cunningham (2017) Nat Neurosci 20:1310",
+    "Canonical correlation of networks and recordings: Sussillo et al. (2015) Nat Neurosci 18:1025",
+    "Fixed points: Sussillo & Barak (2013) Neural Comput 25:626; Golub & Sussillo (2018) JOSS 3:1003",
+    "Vanishing-gradient penalty: Pascanu, Mikolov & Bengio (2013) ICML",
+)
+
+
+class Kao2019Settings(Settings):
+    """Settings of the study; defaults are those of the protocol.
+
+    Attributes:
+        task: the delayed reach; its directions and its delay in analyses are taken from the recording.
+        network: what all networks share; `activations` sets the activation.
+        fit: training; `rate_penalties` sets the rate penalty.
+        activations, rate_penalties, n_seeds: the grid.
+        comparison: preprocessing and analyses.
+        simulated: the recording that is made where none is given.
+        reproduces: the bar of claim 1, as a fraction of the way from floor to ceiling (our choice).
+        level: confidence of the intervals, over all cells together.
+        n_fixed_point_starts: starts of the search for fixed points, per input.
+    """
+
+    task: DelayedReach = DelayedReach()
+    network: NetworkSettings = NetworkSettings()
+    fit: FitSettings = FitSettings(checkpoint_every=100)
+    activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("tanh", "relu")
+    rate_penalties: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1e-4, 1e-3, 1.9e-3, 1e-2, 1e-1, 1.0)
+    n_seeds: Annotated[int, Field(ge=1)] = 5
+    comparison: ComparisonSettings = ComparisonSettings()
+    simulated: SimulatedRecording = SimulatedRecording()
+    reproduces: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    n_fixed_point_starts: Annotated[int, Field(ge=1)] = 256
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "network.n_units": 50,
+        "fit.n_updates": 300,
+        "fit.batch_size": 32,
+        "fit.threshold": 0.5,
+        "activations": ("tanh",),
+        "rate_penalties": (0.0, 1e-1),
+        "n_seeds": 2,
+        "comparison.n_splits": 2,
+        "comparison.n_floor": 20,
+        "comparison.n_chance": 200,
+        "n_fixed_point_starts": 64,
+    },
+    "demo": {
+        "fit.n_updates": 600,
+        "fit.batch_size": 32,
+        "rate_penalties": (0.0, 1e-2, 1e-1),
+        "n_seeds": 3,
+        "comparison.n_splits": 4,
+        "comparison.n_floor": 50,
+        "n_fixed_point_starts": 128,
+    },
+    "standard": {"fit.n_updates": 1500},
+    "full": {
+        "fit.n_updates": 3000,
+        "activations": ("tanh", "relu", "softplus", "rectified_tanh", "sigmoid"),
+        "n_seeds": 10,
+        "comparison.n_splits": 20,
+        "comparison.n_floor": 200,
+    },
+}
+
+
+def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
+    """Train the grid, analyse both sides alike, and decide on the claims."""
+    settings: Kao2019Settings = run.settings
+    facts = timing(run.recording)
+    comparison = resolve(settings.comparison, facts)
+    task = settings.task.with_changes(
+        {"directions_deg": _directions(run), "analysis_delay_ms": facts.delay_ms}, where="the recording"
+    )
+    with run.timed("preprocessing of the recording"):
+        recorded = population(run.recording, comparison, seed=run.seed)
+        reference = analyse_recording(recorded, comparison, run)
+    base = JobSettings(task=task, network=settings.network, fit=settings.fit)
+    axes = {"network.activation": settings.activations, "fit.penalty_rate": settings.rate_penalties}
+    jobs = grid(base, axes, seeds=[run.seed + k for k in range(settings.n_seeds)])
+    with run.timed("training"):
+        networks = train(jobs, run.store, seed=run.seed, progress=run.progress)
+    learned = [network for network in networks if network.learned]
+    run.progress.say(f"{len(learned)} of {len(networks)} networks learned the task")
+    with run.timed("analysis of networks"), run.progress.step("Analyse networks", len(learned)) as step:
+        for done, network in enumerate(learned, start=1):
+            analyse_network(
+                network, recorded, reference, comparison, run, n_repeats=facts.n_repeats,
+                n_starts=settings.n_fixed_point_starts,
+            )  # fmt: skip
+            step.update(done, network.id)
+    cells = {job.id: job.cell for job in jobs}
+    summary = summarise(networks, cells, reference, run, level=settings.level)
+    run.store.save("results/summary", summary)
+    counts = {"networks": len(networks)} | {
+        status: sum(network.status == status for network in networks)
+        for status in ("converged", "below_threshold", "diverged")
+    }
+    verdicts = [claim_1(summary["cells"], settings.reproduces), *map(_not_tested, CLAIMS[1:])]
+    return verdicts, {
+        "counts": counts,
+        "resolved_comparison": comparison.model_dump(mode="json"),
+        "timing_facts": vars(facts),
+    }
+
+
+def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
+    """Decide claim 1 by its rule from the intervals of every cell."""
+    pairs = []
+    for k in range(cells.sizes["cell"]):
+        row = cells.isel(cell=k)
+        intervals = {name: _interval(row, name) for name in ("single_unit", "population")}
+        pairs.append((str(row["cell"].item()), intervals["single_unit"], intervals["population"]))
+    alike = [pair for pair in pairs if pair[1].low >= bar]
+    apart = [pair for pair in alike if pair[2].high < bar]
+    decision: Decision = "undecided"
+    if apart:
+        decision = "supported"
+    elif alike and all(pair[2].low >= bar for pair in alike):
+        decision = "opposed"
+    means = [(single.mean, pop.mean) for _, single, pop in pairs if single.n]
+    gap = float(np.mean([s - p for s, p in means])) if means else float("nan")
+    parts = [
+        f"{len(alike)} of {len(pairs)} cells reproduce single units (interval at or above {bar:g})",
+        f"{len(apart)} of these fail as a population (interval below {bar:g})",
+    ]
+    if means:
+        parts.append(f"mean gap between the two levels {gap:+.2f} of the way from floor to ceiling")
+    parts += [f"{name}: single units {single}, population {pop}" for name, single, pop in pairs if single.n]
+    if not means:
+        parts.append("no network learned the task")
+    numbers = {
+        "bar": bar,
+        "n_cells": len(pairs),
+        "n_single_units": len(alike),
+        "n_apart": len(apart),
+        "mean_gap": gap,
+        "cells": [{"cell": n, "single_unit": s._asdict(), "population": p._asdict()} for n, s, p in pairs],
+    }
+    return Verdict(CLAIMS[0], decision, "; ".join(parts) + ".", numbers)
+
+
+def _interval(row: xr.Dataset, name: str) -> Interval:
+    mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+    return Interval(mean, low, high, int(row["n_learned"]))
+
+
+def _not_tested(claim: Claim) -> Verdict:
+    return Verdict(claim, "not tested", "Not measured by this version. " + claim.rule)
+
+
+def _directions(run: Run) -> tuple[float, ...]:
+    table = run.recording.conditions
+    if table.columns != ("direction_deg",):
+        raise DataError(
+            "conditions",
+            rule="be directions of the reach alone",
+            received=f"the task variables {', '.join(table.columns)}",
+            remedy="Map the direction's column with --map direction=COLUMN and select trials of one kind",
+            where=run.recording.source,
+        )
+    return tuple(float(row[0]) for row in table.rows)
+
+
+STUDY = Study(
+    name="kao2019",
+    title="Considerations in using recurrent neural networks to probe neural dynamics",
+    citation="Kao JC (2019) J Neurophysiol 122:2504-2521, doi:10.1152/jn.00467.2018",
+    methods=METHODS,
+    claims=CLAIMS,
+    settings=Kao2019Settings,
+    presets=PRESETS,
+    run=run,
+)
