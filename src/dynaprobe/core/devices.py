@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 
 CACHE_VARIABLE = "DYNAPROBE_CACHE"
 THREADS_FLAG = "--xla_cpu_multi_thread_eigen=false"
@@ -38,6 +39,11 @@ def prepare_devices(n_devices: int | None = None) -> None:
     if "multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {THREADS_FLAG}".strip()
     _use_compilation_cache()
+
+
+def device_mesh() -> jax.sharding.Mesh:
+    """All devices in a row, along which members are spread."""
+    return jax.sharding.Mesh(np.asarray(jax.devices()), ("member",))
 
 
 def cache_folder() -> Path | None:

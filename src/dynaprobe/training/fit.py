@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import PRNGKeyArray
 
 from dynaprobe.core.devices import prepare_devices
 from dynaprobe.core.errors import SettingsError
@@ -18,10 +20,10 @@ from dynaprobe.core.random import key, member_keys
 from dynaprobe.core.trials import Trials
 from dynaprobe.model.ensemble import Ensemble
 from dynaprobe.tasks.base import AbstractTask
+from dynaprobe.training.across_devices import advance, everywhere, validate
 from dynaprobe.training.objective import PENALTIES, check_hyperparameters
 from dynaprobe.training.settings import FitSettings
 from dynaprobe.training.state import FitState, MemberState, Phase, check_resumable, initial_state
-from dynaprobe.training.update import advance, validate
 
 # Python takes over again about this often, to show progress and to notice Ctrl-C.
 CALL_DURATION_S = 1.0
@@ -101,13 +103,14 @@ def fit(
     prepare_devices()
     check_hyperparameters(ensemble.hyperparameters)
     _check_fits(task, ensemble)
-    held_out = task.trials(key(seed, "training", "validation"), settings.n_validation_trials)
+    held_out = everywhere(_trials(task, key(seed, "training", "validation"), settings.n_validation_trials))
     state = prepare_state(task, ensemble, settings, seed=seed)
     if resume is not None:
         check_resumable(resume, state)
         state = resume
-    keys = member_keys(key(seed, "training", "updates"), ensemble.seeds)
-    penalties = _penalty_weights(ensemble, settings)
+    state = everywhere(state)
+    keys = everywhere(member_keys(key(seed, "training", "updates"), ensemble.seeds))
+    penalties = everywhere(_penalty_weights(ensemble, settings))
     clock = _Clock(int(state.n_done))
     while int(state.n_done) < settings.n_updates:
         done = int(state.n_done)
@@ -133,6 +136,11 @@ def fit(
 def prepare_state(task: AbstractTask, ensemble: Ensemble, settings: FitSettings, *, seed: int) -> FitState:
     """The state before the first update; also the template into which a saved state is read."""
     return initial_state(ensemble, settings, _measures(task), seed=seed)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _trials(task: AbstractTask, stream: PRNGKeyArray, n_trials: int) -> Trials:
+    return task.trials(stream, n_trials)
 
 
 def _measures(task: AbstractTask) -> tuple[str, ...]:

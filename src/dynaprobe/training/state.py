@@ -123,7 +123,7 @@ def initial_state(ensemble: Ensemble, settings: FitSettings, measures: tuple[str
     members = MemberState(
         network=ensemble.networks,
         optimiser=jax.vmap(OPTIMISER.init)(parameters),
-        phase=jnp.full(n_members, Phase.TRAINING, jnp.int32),
+        phase=jnp.asarray(np.full(n_members, Phase.TRAINING, np.int32)),
         stopped_at=jnp.full(n_members, -1, jnp.int32),
         best=ensemble.networks,
         best_cost=jnp.full(n_members, jnp.inf, dtype),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -125,84 +124,6 @@ def validate_member(
         n_stale=n_stale,
         history=history,
     )
-
-
-@partial(jax.jit, static_argnames=("task", "settings"))
-def advance(
-    members: Member, start: Int[Array, ""], stop: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
-) -> MemberState:
-    """Updates ``start, ..., stop - 1`` of every member."""
-
-    def updates(member: Member, start: Array, stop: Array) -> MemberState:
-        state, key, penalties = member
-
-        def running(carry: tuple[Array, MemberState]) -> Array:
-            update, state = carry
-            return (update < stop) & (state.phase == Phase.TRAINING)
-
-        def one(carry: tuple[Array, MemberState]) -> tuple[Array, MemberState]:
-            update, state = carry
-            return update + 1, update_member(task, settings, (state, key, penalties), update)
-
-        _, advanced = jax.lax.while_loop(running, one, (start, state))
-        result: MemberState = advanced
-        return result
-
-    return _for_all_members(updates, members, start, stop)
-
-
-@partial(jax.jit, static_argnames=("task", "settings"))
-def validate(
-    members: Member, trials: Trials, update: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
-) -> MemberState:
-    """Validate every member that is still training."""
-
-    def one(member: Member, trials: Trials, update: Array) -> MemberState:
-        result: MemberState = jax.lax.cond(
-            member[0].phase == Phase.TRAINING,
-            lambda: validate_member(task, settings, trials, member, update),
-            lambda: member[0],
-        )
-        return result
-
-    return _for_all_members(one, members, trials, update)
-
-
-def _for_all_members(function: Any, members: Member, *shared: Any) -> MemberState:
-    """Apply `function` to every member, members spread over the devices and one after another on each.
-
-    One after another, not by vmap: on a CPU the small products of one network are faster than batched ones, its
-    activity stays in the cache, and a member's numbers cannot depend on its neighbours.
-    """
-    devices = jax.devices()
-    n_members = members[0].phase.shape[0]
-    n_devices = min(len(devices), n_members)
-    mesh = jax.sharding.Mesh(np.asarray(devices[:n_devices]), ("member",))
-    # Devices hold equally many members: the last one is repeated, out of the race so that it costs nothing.
-    n_padding = -n_members % n_devices
-    padded = jax.tree.map(lambda leaf: _repeat_last(leaf, n_padding), members)
-    phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
-    padded = (eqx.tree_at(lambda s: s.phase, padded[0], phase), *padded[1:])
-
-    def on_device(members: Member, shared: Any) -> MemberState:
-        result: MemberState = jax.lax.map(lambda member: function(member, *shared), members)
-        return result
-
-    across = jax.sharding.PartitionSpec("member")
-    spread = jax.shard_map(
-        on_device,
-        mesh=mesh,
-        in_specs=(across, jax.sharding.PartitionSpec()),
-        out_specs=across,
-        check_vma=False,
-    )
-    done = spread(padded, shared)
-    unpadded: MemberState = jax.tree.map(lambda leaf: leaf[:n_members], done)
-    return unpadded
-
-
-def _repeat_last(leaf: Array, n: int) -> Array:
-    return leaf if n == 0 else jnp.concatenate([leaf, *([leaf[-1:]] * n)])
 
 
 def _choose(condition: Array, yes: Any, no: Any) -> Any:
