@@ -179,9 +179,12 @@ def _conditions(
         values = np.asarray(tables.trial_columns[name])
         if values.ndim != 1:
             raise DataError(
-                name, rule="have one value per trial", received="an array-valued column",
-                remedy="Choose another condition column", where=tables.where,
-            )  # fmt: skip
+                name,
+                rule="have one value per trial",
+                received="an array-valued column",
+                remedy="Choose another condition column",
+                where=tables.where,
+            )
         conditions[name] = values.astype(np.int64) if values.dtype == bool else values
         notes.rules.append(f"{name} is a condition as it stands")
     return conditions
@@ -196,9 +199,12 @@ def _usable_trials(frame: pd.DataFrame, conditions: tuple[str, ...], where: Path
     frame = frame[timed & known]
     if frame.empty:
         raise DataError(
-            "trials", rule="hold at least one usable trial", received=f"none ({dict(notes.left_out)})",
-            remedy="Check start_time, stop_time and the condition columns", where=where,
-        )  # fmt: skip
+            "trials",
+            rule="hold at least one usable trial",
+            received=f"none ({dict(notes.left_out)})",
+            remedy="Check start_time, stop_time and the condition columns",
+            where=where,
+        )
     start, stop = frame["start"].to_numpy(), frame["stop"].to_numpy()
     order = np.argsort(start, kind="stable")
     notes.mend(int((np.diff(start) < 0).any()), "trial tables out of order: sorted by start")
@@ -210,10 +216,12 @@ def _usable_trials(frame: pd.DataFrame, conditions: tuple[str, ...], where: Path
     n_overlapping = len(frame) - len(kept)
     if n_overlapping > MOST * len(frame):
         raise DataError(
-            "start_time and stop_time", rule="describe trials one after another",
+            "start_time and stop_time",
+            rule="describe trials one after another",
             received=f"{n_overlapping} of {len(frame)} trials that overlap an earlier one",
-            remedy="Check both columns: stop_time is an instant on the session clock, not a duration", where=where,
-        )  # fmt: skip
+            remedy="Check both columns: stop_time is an instant on the session clock, not a duration",
+            where=where,
+        )
     notes.leave_out(n_overlapping, "trials that overlap an earlier trial")
     return frame.iloc[kept].reset_index(drop=True).rename_axis("trial")
 
@@ -238,9 +246,12 @@ def _spikes(
         kept.append(unit)
     if not kept:
         raise DataError(
-            "units", rule="have spikes", received=f"{len(tables.spike_times_s)} units, none with a spike",
-            remedy="Check spike_times of the unit table", where=tables.where,
-        )  # fmt: skip
+            "units",
+            rule="have spikes",
+            received=f"{len(tables.spike_times_s)} units, none with a spike",
+            remedy="Check spike_times of the unit table",
+            where=tables.where,
+        )
     check_spike_clock(spikes, trials, tables.where)
     return tuple(spikes), kept
 
@@ -264,9 +275,12 @@ def _numbers(tables: SessionTables, column: str) -> np.ndarray:
 
 def _not_numbers(tables: SessionTables, column: str) -> DataError:
     return DataError(
-        column, rule="hold one number per trial", received="text or arrays",
-        remedy="Choose another column in the column mapping", where=tables.where,
-    )  # fmt: skip
+        column,
+        rule="hold one number per trial",
+        received="text or arrays",
+        remedy="Choose another column in the column mapping",
+        where=tables.where,
+    )
 
 
 def _merged(intervals_s: np.ndarray, notes: _Notes) -> np.ndarray:

@@ -26,10 +26,12 @@ def check_spike_clock(spikes: list[np.ndarray], trials: pd.DataFrame, where: Pat
     in_trials = sum(np.searchsorted(t, end_s) - np.searchsorted(t, begin_s) for t in spikes)
     if not in_trials or last_s > CLOCK_RATIO * abs(end_s):
         raise DataError(
-            "spike_times", rule="be in seconds on the clock of the trials",
+            "spike_times",
+            rule="be in seconds on the clock of the trials",
             received=f"spikes up to {last_s:g} and trials from {begin_s:g} to {end_s:g}",
-            remedy="Divide by 1000 if they are milliseconds, or add the offset of their clock", where=where,
-        )  # fmt: skip
+            remedy="Divide by 1000 if they are milliseconds, or add the offset of their clock",
+            where=where,
+        )
 
 
 def check_seconds(frame: pd.DataFrame, where: Path) -> None:
@@ -37,10 +39,12 @@ def check_seconds(frame: pd.DataFrame, where: Path) -> None:
     duration = float((frame["stop"] - frame["start"]).median())
     if duration > LONGEST_TRIAL_S:
         raise DataError(
-            "start_time and stop_time", rule="be in seconds",
+            "start_time and stop_time",
+            rule="be in seconds",
             received=f"a median trial of {duration:g}, which looks like milliseconds",
-            remedy="Divide the times by 1000 before writing the file", where=where,
-        )  # fmt: skip
+            remedy="Divide the times by 1000 before writing the file",
+            where=where,
+        )
 
 
 def check_clock(column: str, times_s: np.ndarray, outside: np.ndarray, where: Path) -> None:
@@ -48,11 +52,12 @@ def check_clock(column: str, times_s: np.ndarray, outside: np.ndarray, where: Pa
     n_times = int(np.isfinite(times_s).sum())
     if outside.sum() > MOST * n_times:
         raise DataError(
-            column, rule="be in seconds on the session clock, within its trial",
+            column,
+            rule="be in seconds on the session clock, within its trial",
             received=f"{int(outside.sum())} of {n_times} times outside their trials",
             remedy="Add start_time if times are relative to the trial, divide by 1000 if they are milliseconds",
             where=where,
-        )  # fmt: skip
+        )
 
 
 def outside_trials(frame: pd.DataFrame, times_s: np.ndarray) -> np.ndarray:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from pynwb import NWBHDF5IO
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.recordings.clean import SessionTables, build_session
-from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn
+from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn, missing_column
 from dynaprobe.recordings.session import Session
 
 # Descriptions by which files written by `write_nwb` declare what their columns are.
@@ -52,14 +54,25 @@ def nwb_tables(path: Path | str) -> SessionTables:
         raise
     # Damaged files surface as OSError, KeyError, ValueError, TypeError or errors of the libraries' own making.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            "the file",
-            rule="be a complete NWB file",
-            received=f"{type(error).__name__}: {reason[:300]}",
-            remedy="Copy or download it again; it may be cut short or be of another format",
-            where=path,
-        ) from error
+        raise _explain(error, path) from error
+
+
+def _explain(error: Exception, path: Path) -> DataError:
+    """Say why a file cannot be read; where a required column is missing the library speaks of row counts."""
+    with suppress(OSError, KeyError), h5py.File(path, "r") as file:
+        columns = list(file["intervals/trials"])
+        for name in ("start_time", "stop_time"):
+            if name not in columns:
+                return missing_column("a required column", name, columns, where=path)
+    cause = error.__cause__ or error
+    reason = " ".join(str(cause).split())
+    return DataError(
+        "the file",
+        rule="be a complete NWB file",
+        received=f"{type(error).__name__}: {reason[:300]}",
+        remedy="Copy or download it again; it may be cut short or be of another format",
+        where=path,
+    )
 
 
 def _tables(file: Any, path: Path) -> SessionTables:

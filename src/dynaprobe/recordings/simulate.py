@@ -104,15 +104,18 @@ def scale_rates(rates: xr.DataArray, *, low_hz: Any, high_hz: Any) -> xr.DataArr
     low, high = np.asarray(low_hz, dtype=np.float64), np.asarray(high_hz, dtype=np.float64)
     if not all(end.shape in ((), shape) for end in (low, high)):
         raise DataError(
-            "low_hz and high_hz", rule=f"be one number, or one for each of {shape[0]} units",
-            received=f"shapes {low.shape} and {high.shape}", remedy="Draw the ranges for this number of units",
-        )  # fmt: skip
+            "low_hz and high_hz",
+            rule=f"be one number, or one for each of {shape[0]} units",
+            received=f"shapes {low.shape} and {high.shape}",
+            remedy="Draw the ranges for this number of units",
+        )
     if not (np.isfinite(high).all() and (low >= 0).all() and (low <= high).all()):
         raise DataError(
-            "low_hz and high_hz", rule="satisfy 0 <= low <= high in spikes/s",
+            "low_hz and high_hz",
+            rule="satisfy 0 <= low <= high in spikes/s",
             received=f"low from {low.min():g} to {low.max():g}, high from {high.min():g} to {high.max():g}",
             remedy="Exchange the ends, or raise the lower one to 0",
-        )  # fmt: skip
+        )
     over = [dim for dim in rates.dims if dim != "unit"]
     least = rates.min(over)
     spread = rates.max(over) - least
@@ -203,9 +206,11 @@ def _check_trials(n_trials: int, events_ms: Mapping[str, Any], conditions: pd.Da
     wrong = {name: n for name, n in lengths.items() if n != n_trials}
     if wrong or not events_ms:
         raise DataError(
-            "events_ms and conditions", rule=f"have one entry for each of {n_trials} trials, and name an event",
-            received=wrong or "no event", remedy="Take both from the trials the rates were simulated for",
-        )  # fmt: skip
+            "events_ms and conditions",
+            rule=f"have one entry for each of {n_trials} trials, and name an event",
+            received=wrong or "no event",
+            remedy="Take both from the trials the rates were simulated for",
+        )
     if gap_ms < 0:
         raise DataError("gap_ms", rule="be 0 or more", received=gap_ms, remedy="Trials must not overlap")
 
