@@ -35,9 +35,13 @@ def noise(*shape: int, seed: int, sd_bins: float = 0.0) -> np.ndarray:
     return gaussian_filter1d(values, sd_bins, axis=1) if sd_bins else values
 
 
-def mixed(latent: np.ndarray, n_units: int, *, seed: int, noise_sd: float = 0.0, noise_seed: int = 0) -> xr.DataArray:
+def mixed(
+    latent: np.ndarray, n_units: int, *, seed: int, noise_sd: float = 0.0, noise_seed: int = 0
+) -> xr.DataArray:
     weights = np.random.default_rng(seed).standard_normal((latent.shape[2], n_units))
-    return rates_of(latent @ weights + noise_sd * noise(*latent.shape[:2], n_units, seed=noise_seed, sd_bins=2.0) + 3)
+    return rates_of(
+        latent @ weights + noise_sd * noise(*latent.shape[:2], n_units, seed=noise_seed, sd_bins=2.0) + 3
+    )
 
 
 def centred_rows(rates: xr.DataArray) -> np.ndarray:
@@ -48,7 +52,9 @@ def centred_rows(rates: xr.DataArray) -> np.ndarray:
 @pytest.fixture
 def pair() -> tuple[xr.DataArray, xr.DataArray]:
     latent = noise(5, 30, 4, seed=0, sd_bins=2.0)
-    return mixed(latent, 8, seed=1, noise_sd=1.0, noise_seed=2), mixed(latent, 9, seed=3, noise_sd=1.0, noise_seed=4)
+    return mixed(latent, 8, seed=1, noise_sd=1.0, noise_seed=2), mixed(
+        latent, 9, seed=3, noise_sd=1.0, noise_seed=4
+    )
 
 
 def test_in_sample_equals_the_generalised_eigenvalue_route(pair: Any) -> None:
@@ -81,7 +87,11 @@ def test_held_out_equals_a_plain_loop_over_conditions(pair: Any, condition_mean:
         sides, tests = [], []
         for rates in pair:
             train = rates.values[rest]
-            mean = train.mean(axis=0) if condition_mean == "subtract" else train.reshape(-1, train.shape[2]).mean(axis=0)
+            mean = (
+                train.mean(axis=0)
+                if condition_mean == "subtract"
+                else train.reshape(-1, train.shape[2]).mean(axis=0)
+            )
             x = (train - mean).reshape(-1, train.shape[2])
             axes = np.linalg.svd(x, full_matrices=False)[2][:3].T
             sides.append(x @ axes)
@@ -219,7 +229,8 @@ def test_a_ceiling_below_the_floor_is_said() -> None:
     a = rates_of(noise(5, 16, 8, seed=0, sd_bins=2.0))
     halves = (rates_of(a.values), rates_of(-noise(5, 16, 8, seed=1, sd_bins=2.0)))
     results = [
-        cca_with_bounds(a, a, halves_b=[halves], seed=seed, n_floor=2, n_pcs=2, n_components=1) for seed in range(8)
+        cca_with_bounds(a, a, halves_b=[halves], seed=seed, n_floor=2, n_pcs=2, n_components=1)
+        for seed in range(8)
     ]
     undefined = [r for r in results if float(r.data["ceiling"][0]) <= float(r.data["floor"].mean())]
     for result in undefined:

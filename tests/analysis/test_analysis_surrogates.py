@@ -92,9 +92,12 @@ def test_a_generic_optimiser_finds_the_same_entropy() -> None:
         total = parts[0][:, None, None] + parts[1][:, None] + parts[2]
         return sum(p @ s for p, s in zip(parts, targets, strict=True)) - np.log(total).sum()
 
-    generic = minimize(dual, np.zeros(9), method="Nelder-Mead", options={"maxiter": 40000, "maxfev": 40000,
-                                                                        "xatol": 1e-10, "fatol": 1e-14,
-                                                                        "adaptive": True})
+    generic = minimize(
+        dual,
+        np.zeros(9),
+        method="Nelder-Mead",
+        options={"maxiter": 40000, "maxfev": 40000, "xatol": 1e-10, "fatol": 1e-14, "adaptive": True},
+    )
     found = minimise_dual(targets)
     # The simplex search stalls a little above the minimum; it must neither beat Newton nor stay far from it.
     assert dual(np.log(np.concatenate(found))) <= generic.fun + 1e-9
@@ -115,9 +118,7 @@ def test_maximum_entropy_beats_every_other_spread_with_the_same_marginals() -> N
         assert np.log(fit.variance + step * change).sum() < entropy
 
 
-@given(
-    st.integers(2, 6), st.integers(2, 8), st.integers(1, 6), st.integers(0, 1000), st.floats(1e-4, 1e4)
-)
+@given(st.integers(2, 6), st.integers(2, 8), st.integers(1, 6), st.integers(0, 1000), st.floats(1e-4, 1e4))
 @settings(max_examples=25, deadline=None)
 def test_any_tensor_is_fitted_and_scale_only_scales(
     n_conditions: int, n_times: int, n_units: int, seed: int, scale: float

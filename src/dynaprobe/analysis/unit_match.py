@@ -94,7 +94,8 @@ def unit_match(
             "match": (("split", "fold", "unit"), match),
             "floor": (("draw", "unit"), floor),
             "ceiling": ("unit", reliability),
-        }
+        },
+        coords={"unit": halves[0][0]["unit"]} if "unit" in halves[0][0].coords else None,
     )
     return _summarise(
         dataset,
@@ -167,7 +168,7 @@ def _normalised(values: Float[np.ndarray, "condition time unit"], condition_mean
 
 
 def _chosen(
-    model: Float[np.ndarray, "row unit"], splits: list[tuple[np.ndarray, np.ndarray]]
+    model: Float[np.ndarray, "row model_unit"], splits: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[Float[np.ndarray, " unit"], np.ndarray]:
     """Held-out correlation of every recorded unit, mean over folds and splits, and the model units chosen."""
     scores, chosen = [], []
