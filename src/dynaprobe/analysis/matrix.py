@@ -22,7 +22,7 @@ PSTH_DIMS = ("condition", "time", "unit")
 
 
 def one_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """Run a function of many small matrix products on one thread of the linear algebra library.
+    """Run a function of many small matrix products on one thread of the numerical libraries.
 
     Threads that wait for one another cost far more than products of this size: on a busy machine of two cores,
     the surrogates of `cca_with_bounds` took seventy times as long with two threads as with one.
@@ -30,7 +30,7 @@ def one_thread(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1):
             return function(*args, **kwargs)
 
     return limited
