@@ -33,6 +33,9 @@ WORDS = {
     "generalization": "generalisation",
 }
 
+# In these rooms a cell is one combination of a sweep's axes, as in the protocols of the studies.
+GRID_ROOMS = ("study", "studies", "report")
+
 # Whole names, or parts of names, that say the wrong thing.
 PATTERNS = {
     r"(^|_)n_(unit|trial|condition|member|bin|seed|target|update|repeat|event|spike|mode|point)$": "n_...s",
@@ -88,10 +91,10 @@ def naming(file: SourceFile) -> list[str]:
     """Names follow the glossary."""
     bad = []
     for name, line, seen in _defined(file):
-        words = _words(name)
+        words = [w for w in _words(name) if not (file.room in GRID_ROOMS and w in ("cell", "cells"))]
         say = next((WORDS[word] for word in words if word in WORDS), None)
         say = say or next((word for form, word in PATTERNS.items() if re.search(form, name.lower())), None)
-        if say is None and seen and words[-1] in SUFFIXES:
+        if say is None and seen and words and words[-1] in SUFFIXES:
             say = SUFFIXES[words[-1]]
         if say is None and seen and UNITS.search(name.lower()):
             say = f"{name}_ms (or _s, _bins)"

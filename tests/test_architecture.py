@@ -72,8 +72,8 @@ CASES = {
     ),
     "the command line imports early": Case(
         rules.cli_imports_late,
-        SourceFile("cli.py", "from dynaprobe.study.store import Store"),
-        SourceFile("cli.py", "def study():\n    from dynaprobe.study.store import Store"),
+        SourceFile("cli/app.py", "from dynaprobe.study.store import Store"),
+        SourceFile("cli/app.py", "def study():\n    from dynaprobe.study.store import Store"),
     ),
     "a plotting library": Case(
         rules.plotting,
@@ -81,7 +81,7 @@ CASES = {
         SourceFile("report/figures.py", "import plotly.graph_objects as go"),
     ),
     "a print": Case(
-        rules.printing, SourceFile("training/fit.py", "print('loss')"), SourceFile("cli.py", "print('loss')")
+        rules.printing, SourceFile("training/fit.py", "print('loss')"), SourceFile("cli/app.py", "print('loss')")
     ),
     "a star": Case(
         rules.star_imports,

@@ -113,6 +113,111 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")
     progress.say(f"Open {page} in a browser")
 
 
+@app.command()
+def train(
+    settings: SettingsOption = None,
+    out: OutOption = Path("runs/train"),
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    set_: SetOption = None,
+) -> None:
+    """Train an ensemble on a task: tables [task], [network] and [fit] of a settings file, or the defaults."""
+    from dynaprobe.cli.inputs import changed
+    from dynaprobe.cli.tables import network_table
+    from dynaprobe.core.devices import prepare_devices
+    from dynaprobe.core.settings import parse
+    from dynaprobe.study.plain import TrainSettings, train_ensemble
+
+    progress = TerminalProgress()
+    prepare_devices()
+    resolved = changed(parse(TrainSettings, {}), settings, set_ or [])
+    networks = train_ensemble(resolved, out, seed=seed, resume=resume, progress=progress)
+    progress.console.print(network_table(networks))
+    progress.say(f"Done in {progress.elapsed}. Networks are in {out / 'networks'}")
+
+
+@app.command()
+def compare(
+    networks: Annotated[list[Path], typer.Argument(help="Network files, or folders of runs that hold some.")],
+    recording: RecordingOption = None,
+    out: OutOption = Path("runs/compare"),
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    settings: SettingsOption = None,
+    set_: SetOption = None,
+    map_: MapOption = None,
+) -> None:
+    """Compare trained networks with a recording, unit by unit and as populations, and write a report."""
+    from dynaprobe.cli.inputs import changed, column_mapping
+    from dynaprobe.cli.tables import score_table
+    from dynaprobe.core.devices import prepare_devices
+    from dynaprobe.study.battery import BatterySettings
+    from dynaprobe.study.plain import comparison_of
+    from dynaprobe.study.study import Request, run_study
+
+    progress = TerminalProgress()
+    resolved = changed(BatterySettings(), settings, set_ or [])
+    mapping = column_mapping(settings, map_ or [])
+    prepare_devices()
+    request = Request(out, recording, mapping, seed, resume, "default", shlex.join(["dynaprobe", *sys.argv[1:]]))
+    store = run_study(comparison_of(networks), resolved, request, progress=progress)
+    page = _report(store.folder, progress)
+    progress.console.print(score_table(store))
+    progress.say(f"Done in {progress.elapsed}. Open {page} in a browser")
+
+
+@app.command("fixed-points")
+def fixed_points(
+    network: Annotated[Path, typer.Argument(help="A network file, from a run's networks folder.")],
+    out: Annotated[Path | None, typer.Option(help="Write all points and eigenvalues to this .nc file.")] = None,
+    starts: Annotated[int, typer.Option(min=1, help="Starts of the search, per input.")] = 256,
+    condition: Annotated[int, typer.Option(min=0, help="Condition whose inputs are gone through.")] = 0,
+    seed: SeedOption = 0,
+) -> None:
+    """Find the fixed and slow points of a network at every input its trial goes through."""
+    from dynaprobe.cli.tables import fixed_point_table
+    from dynaprobe.core.devices import prepare_devices
+    from dynaprobe.study.dynamics import fixed_points_of_trial
+    from dynaprobe.study.networks import load_network
+    from dynaprobe.study.store import write_tree
+
+    progress = TerminalProgress()
+    prepare_devices()
+    loaded = load_network(network)
+    points = fixed_points_of_trial(loaded.network, loaded.task, n_starts=starts, seed=seed, condition=condition)
+    progress.console.print(fixed_point_table(points))
+    progress.say(f"Starts without a fixed point: {points.status}")
+    if out is not None:
+        progress.say(f"All points are in {write_tree(out, {'fixed_points': points.to_dataset()})}")
+
+
+@app.command("simulate-recording")
+def simulate_recording(
+    out: Annotated[Path, typer.Argument(help="The .nwb file to write.")],
+    units: Annotated[int, typer.Option(min=1, help="Number of neurons.")] = 80,
+    repeats: Annotated[int, typer.Option(min=1, help="Trials per direction.")] = 20,
+    targets: Annotated[int, typer.Option(min=1, help="Number of directions.")] = 8,
+    delay_ms: Annotated[float, typer.Option(min=0, help="Delay in ms.")] = 1000.0,
+    refractory_ms: Annotated[float, typer.Option(min=0, help="Refractory time in ms.")] = 2.0,
+    seed: SeedOption = 0,
+) -> None:
+    """Make a recording from a teacher network of known mechanism, as an NWB file."""
+    from dynaprobe.recordings.export import write_nwb
+    from dynaprobe.study.teacher import teacher_recording
+
+    progress = TerminalProgress()
+    recording = teacher_recording(
+        n_units=units,
+        n_repeats=repeats,
+        n_targets=targets,
+        delay_ms=delay_ms,
+        refractory_ms=refractory_ms,
+        seed=seed,
+    )
+    progress.say(recording.summary)
+    progress.say(f"Written to {write_nwb(recording.sessions[0], out)}")
+
+
 def _report(run: Path, progress: TerminalProgress) -> Path:
     from dynaprobe.report.html import write_report
     from dynaprobe.study.store import RunStore

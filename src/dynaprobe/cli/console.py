@@ -14,8 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichBars
 from rich.text import Text
 
-from dynaprobe.study.progress import Step
-
 # In a log file, one line per step every so often is enough to see that it lives.
 LOG_EVERY_S = 20.0
 
@@ -58,7 +56,7 @@ class TerminalProgress:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
-    def step(self, title: str, total: float) -> Iterator[Step]:
+    def step(self, title: str, total: float) -> Iterator[_Bar | _LogLine]:
         """A step of known length."""
         if not self.console.is_terminal:
             line = _LogLine(self.console, title, total)
@@ -82,8 +80,8 @@ class TerminalProgress:
         return _clock(time.monotonic() - self._started)
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+def _clock(duration_s: float) -> str:
+    return str(timedelta(seconds=round(duration_s)))
 
 
 def fail(error: Exception) -> NoReturn:

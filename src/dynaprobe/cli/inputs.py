@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.settings import Settings, load_toml, parse
 from dynaprobe.recordings.columns import ColumnMapping
 from dynaprobe.study.study import Study
+
+S = TypeVar("S", bound=Settings)
 
 
 def study_settings(study: Study, preset: str, settings_file: Path | None, changes: Sequence[str]) -> Settings:
@@ -24,6 +26,15 @@ def study_settings(study: Study, preset: str, settings_file: Path | None, change
             "--preset", rule=f"be one of {', '.join(study.presets)}", received=preset, remedy="Choose one of these"
         )
     settings = study.settings().with_changes(study.presets[preset], where=f"preset {preset}")
+    return changed(settings, settings_file, changes)
+
+
+def changed(settings: S, settings_file: Path | None, changes: Sequence[str]) -> S:
+    """Settings with the values of a file, then single changes; later ones win.
+
+    Raises:
+        SettingsError: unknown name, bad value.
+    """
     if settings_file is not None:
         values = load_toml(settings_file)
         values.pop("mapping", None)

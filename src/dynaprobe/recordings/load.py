@@ -44,7 +44,7 @@ def load_recording(
     if n_directions is None:
         n_directions = max((largest_index(entry, mapping) or 0 for entry in tables), default=0) or None
     sessions = tuple(build_session(entry, mapping, n_directions=n_directions) for entry in tables)
-    return Recording(sessions=sessions, source=path.resolve().name)
+    return Recording(sessions=sessions, source=_source(path.resolve()))
 
 
 def _files(path: Path) -> list[Path]:
@@ -66,3 +66,8 @@ def _files(path: Path) -> list[Path]:
 def _error(name: str, rule: str, received: str, where: Path) -> DataError:
     remedy = "Give the path of a recording, or of the folder that directly holds its files"
     return DataError(name, rule=rule, received=received, remedy=remedy, where=where)
+
+
+def _source(path: Path) -> str:
+    """What to call it: a file by its name, a folder with the one it lies in, since many are just called nwb."""
+    return path.name if path.is_file() else "/".join(path.parts[-2:])

@@ -14,11 +14,9 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
 from dynaprobe.model.settings import NetworkSettings
-from dynaprobe.study.battery import analyse_network, analyse_recording, summarise
-from dynaprobe.study.comparison import ComparisonSettings, population, resolve, timing
+from dynaprobe.study.battery import BatterySettings, compare, directions_deg
 from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.records import Claim, Decision, Verdict
 from dynaprobe.study.statistics import Interval
@@ -81,11 +79,9 @@ class Kao2019Settings(Settings):
         network: what all networks share; `activations` sets the activation.
         fit: training; `rate_penalties` sets the rate penalty.
         activations, rate_penalties, n_seeds: the grid.
-        comparison: preprocessing and analyses.
+        battery: how networks are compared with the recording.
         simulated: the recording that is made where none is given.
         reproduces: the bar of claim 1, as a fraction of the way from floor to ceiling (our choice).
-        level: confidence of the intervals, over all cells together.
-        n_fixed_point_starts: starts of the search for fixed points, per input.
     """
 
     task: DelayedReach = DelayedReach()
@@ -94,43 +90,42 @@ class Kao2019Settings(Settings):
     activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("tanh", "relu")
     rate_penalties: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1e-4, 1e-3, 1.9e-3, 1e-2, 1e-1, 1.0)
     n_seeds: Annotated[int, Field(ge=1)] = 5
-    comparison: ComparisonSettings = ComparisonSettings()
+    battery: BatterySettings = BatterySettings()
     simulated: SimulatedRecording = SimulatedRecording()
     reproduces: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    n_fixed_point_starts: Annotated[int, Field(ge=1)] = 256
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "network.n_units": 50,
         "fit.n_updates": 300,
+        "fit.learning_rate": 8e-3,
         "fit.batch_size": 32,
         "fit.threshold": 0.5,
         "activations": ("tanh",),
         "rate_penalties": (0.0, 1e-1),
         "n_seeds": 2,
-        "comparison.n_splits": 2,
-        "comparison.n_floor": 20,
-        "comparison.n_chance": 200,
-        "n_fixed_point_starts": 64,
+        "battery.comparison.n_splits": 2,
+        "battery.comparison.n_floor": 20,
+        "battery.comparison.n_chance": 200,
+        "battery.n_fixed_point_starts": 64,
     },
     "demo": {
         "fit.n_updates": 600,
         "fit.batch_size": 32,
         "rate_penalties": (0.0, 1e-2, 1e-1),
         "n_seeds": 3,
-        "comparison.n_splits": 4,
-        "comparison.n_floor": 50,
-        "n_fixed_point_starts": 128,
+        "battery.comparison.n_splits": 4,
+        "battery.comparison.n_floor": 50,
+        "battery.n_fixed_point_starts": 128,
     },
     "standard": {"fit.n_updates": 1500},
     "full": {
         "fit.n_updates": 3000,
         "activations": ("tanh", "relu", "softplus", "rectified_tanh", "sigmoid"),
         "n_seeds": 10,
-        "comparison.n_splits": 20,
-        "comparison.n_floor": 200,
+        "battery.comparison.n_splits": 20,
+        "battery.comparison.n_floor": 200,
     },
 }
 
@@ -138,41 +133,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     """Train the grid, analyse both sides alike, and decide on the claims."""
     settings: Kao2019Settings = run.settings
-    facts = timing(run.recording)
-    comparison = resolve(settings.comparison, facts)
-    task = settings.task.with_changes(
-        {"directions_deg": _directions(run), "analysis_delay_ms": facts.delay_ms}, where="the recording"
-    )
-    with run.timed("preprocessing of the recording"):
-        recorded = population(run.recording, comparison, seed=run.seed)
-        reference = analyse_recording(recorded, comparison, run)
+    task = settings.task.with_changes({"directions_deg": directions_deg(run.recording)}, where="the recording")
     base = JobSettings(task=task, network=settings.network, fit=settings.fit)
     axes = {"network.activation": settings.activations, "fit.penalty_rate": settings.rate_penalties}
     jobs = grid(base, axes, seeds=[run.seed + k for k in range(settings.n_seeds)])
     with run.timed("training"):
         networks = train(jobs, run.store, seed=run.seed, progress=run.progress)
-    learned = [network for network in networks if network.learned]
-    run.progress.say(f"{len(learned)} of {len(networks)} networks learned the task")
-    with run.timed("analysis of networks"), run.progress.step("Analyse networks", len(learned)) as step:
-        for done, network in enumerate(learned, start=1):
-            analyse_network(
-                network, recorded, reference, comparison, run, n_repeats=facts.n_repeats,
-                n_starts=settings.n_fixed_point_starts,
-            )  # fmt: skip
-            step.update(done, network.id)
-    cells = {job.id: job.cell for job in jobs}
-    summary = summarise(networks, cells, reference, run, level=settings.level)
-    run.store.save("results/summary", summary)
-    counts = {"networks": len(networks)} | {
-        status: sum(network.status == status for network in networks)
-        for status in ("converged", "below_threshold", "diverged")
-    }
+    summary, resolved = compare(run, networks, settings.battery, cells={job.id: job.cell for job in jobs})
     verdicts = [claim_1(summary["cells"], settings.reproduces), *map(_not_tested, CLAIMS[1:])]
-    return verdicts, {
-        "counts": counts,
-        "resolved_comparison": comparison.model_dump(mode="json"),
-        "timing_facts": vars(facts),
-    }
+    return verdicts, {"resolved_comparison": resolved.model_dump(mode="json")}
 
 
 def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
@@ -218,19 +187,6 @@ def _interval(row: xr.Dataset, name: str) -> Interval:
 
 def _not_tested(claim: Claim) -> Verdict:
     return Verdict(claim, "not tested", "Not measured by this version. " + claim.rule)
-
-
-def _directions(run: Run) -> tuple[float, ...]:
-    table = run.recording.conditions
-    if table.columns != ("direction_deg",):
-        raise DataError(
-            "conditions",
-            rule="be directions of the reach alone",
-            received=f"the task variables {', '.join(table.columns)}",
-            remedy="Map the direction's column with --map direction=COLUMN and select trials of one kind",
-            where=run.recording.source,
-        )
-    return tuple(float(row[0]) for row in table.rows)
 
 
 STUDY = Study(

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, cast
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 from dynaprobe.analysis.motifs import MotifGallery
 from dynaprobe.analysis.result import Result
 from dynaprobe.core.errors import DataError
-from dynaprobe.study.comparison import ComparisonSettings, Population, describe, headline, population, score
+from dynaprobe.core.settings import Settings
+from dynaprobe.recordings.session import Recording
+from dynaprobe.study.comparison import (
+    ComparisonSettings,
+    Population,
+    describe,
+    headline,
+    population,
+    resolve,
+    score,
+    timing,
+)
 from dynaprobe.study.dynamics import fixed_points_of_trial
 from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.render import render, run_trials
@@ -21,6 +33,20 @@ from dynaprobe.study.statistics import mean_interval
 from dynaprobe.study.study import Run
 
 LEVELS = ("single_unit", "population")
+
+
+class BatterySettings(Settings):
+    """How networks are compared with a recording.
+
+    Attributes:
+        comparison: preprocessing and analyses.
+        level: confidence of the intervals, over all cells and levels together.
+        n_fixed_point_starts: starts of the search for fixed points, per input.
+    """
+
+    comparison: ComparisonSettings = ComparisonSettings()
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    n_fixed_point_starts: Annotated[int, Field(ge=1)] = 256
 
 
 @dataclass(frozen=True)
@@ -41,6 +67,68 @@ class Reference:
         return cast("MotifGallery | None", self.results.get("gallery"))
 
 
+@dataclass(frozen=True)
+class _Sides:
+    """What every network of a run is compared with, and how."""
+
+    recorded: Population
+    reference: Reference
+    settings: ComparisonSettings
+    n_repeats: int
+    n_starts: int
+
+
+def compare(
+    run: Run, networks: Sequence[TrainedNetwork], settings: BatterySettings, *, cells: Mapping[str, str]
+) -> tuple[dict[str, xr.Dataset], ComparisonSettings]:
+    """Analyse the recording and every network that learned its task, and put the numbers side by side.
+
+    Args:
+        run: the run; its recording is the other side.
+        networks: all networks, those that did not learn included.
+        settings: of the battery.
+        cells: cell of the grid of every network, by id.
+
+    Returns:
+        The summary, which is also kept as ``results/summary``, and the settings with every window resolved.
+    """
+    facts = timing(run.recording)
+    comparison = resolve(settings.comparison, facts)
+    with run.timed("analysis of the recording"):
+        recorded = population(run.recording, comparison, seed=run.seed)
+        reference = analyse_recording(recorded, comparison, run)
+    learned = [network for network in networks if network.learned]
+    run.progress.say(f"{len(learned)} of {len(networks)} networks learned their task")
+    changes = {"directions_deg": directions_deg(run.recording), "analysis_delay_ms": facts.delay_ms}
+    with run.timed("analysis of networks"), run.progress.step("Analyse networks", len(learned)) as step:
+        for done, network in enumerate(learned, start=1):
+            matched = replace(network, task=network.task.with_changes(changes, where="the recording"))
+            side = _Sides(recorded, reference, comparison, facts.n_repeats, settings.n_fixed_point_starts)
+            analyse_network(matched, side, run)
+            step.update(done, network.id)
+    summary = summarise(networks, cells, reference, run, level=settings.level)
+    run.store.save("results/summary", summary)
+    return summary, comparison
+
+
+def directions_deg(recording: Recording) -> tuple[float, ...]:
+    """The directions of the reach in a recording.
+
+    Raises:
+        DataError: when its conditions are something else, or more than that.
+    """
+    table = recording.conditions
+    if table.columns != ("direction_deg",):
+        raise DataError(
+            "conditions",
+            rule="be directions of the reach alone",
+            received=f"the task variables {', '.join(table.columns)}",
+            remedy="Name the direction's column with --map direction=COLUMN, and no other condition columns",
+            where=recording.source,
+        )
+    return tuple(float(row[0]) for row in table.rows)
+
+
 def analyse_recording(recorded: Population, settings: ComparisonSettings, run: Run) -> Reference:
     """Describe the recording and keep the results."""
     results, reasons = describe(recorded, settings, seed=run.seed)
@@ -49,26 +137,18 @@ def analyse_recording(recorded: Population, settings: ComparisonSettings, run: R
     return Reference(results, numbers)
 
 
-def analyse_network(
-    network: TrainedNetwork,
-    recorded: Population,
-    reference: Reference,
-    settings: ComparisonSettings,
-    run: Run,
-    *,
-    n_repeats: int,
-    n_starts: int,
-) -> None:
+def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
     """Describe and score one network, and keep the results; does nothing where they are there already."""
     name = f"results/{network.id}"
     if run.store.has(name):
         return
+    recorded, settings = sides.recorded, sides.settings
     try:
         rendered = render(
             network.network,
             network.task,
             like=recorded.rates,
-            n_repeats=n_repeats,
+            n_repeats=sides.n_repeats,
             n_units=recorded.rates.sizes["unit"],
             seed=run.seed,
             name=network.id,
@@ -77,11 +157,10 @@ def analyse_network(
         run.store.save(name, {"account": _account({}, {"all": str(error)})})
         return
     side = population(rendered, settings, seed=run.seed)
-    results, reasons = describe(side, settings, seed=run.seed, gallery=reference.gallery)
+    results, reasons = describe(side, settings, seed=run.seed, gallery=sides.reference.gallery)
     results |= score(side, recorded, settings, seed=run.seed)
-    results["fixed_points"] = fixed_points_of_trial(
-        network.network, network.task, n_starts=n_starts, seed=run.seed
-    )
+    points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)
+    results["fixed_points"] = points
     groups = _groups(side, results, reasons, headline(results))
     groups["example"] = _example(network)
     run.store.save(name, groups)
@@ -116,7 +195,9 @@ def summarise(
         coords={
             "id": ("network", np.array([n.id for n in networks])),
             "cell": ("network", np.array([cells[n.id] for n in networks])),
-            **{key: ("network", np.array([n.labels[key] for n in networks])) for key in networks[0].labels},
+            "activation": ("network", np.array([n.network.activation_name for n in networks])),
+            "seed": ("network", np.array([n.labels["seed"] for n in networks])),
+            "penalty_rate": ("network", np.array([n.labels.get("penalty_rate", np.nan) for n in networks])),
         },
     )
     recording = xr.Dataset({name: float(value) for name, value in reference.numbers.items()})

@@ -18,9 +18,10 @@ from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
 from dynaprobe.analysis.condition_independent import condition_independent_fraction
 from dynaprobe.analysis.jpca import jpca
-from dynaprobe.analysis.motifs import MotifGallery, assign_motifs, motif_gallery, psth_classes
+from dynaprobe.analysis.motifs import MotifGallery, assign_motifs, motif_gallery
 from dynaprobe.analysis.pca import pca
 from dynaprobe.analysis.result import Result
+from dynaprobe.analysis.unit_classes import psth_classes
 from dynaprobe.analysis.unit_match import unit_match
 from dynaprobe.core.errors import DataError, RatesError
 from dynaprobe.core.preprocess import concatenate_segments, soft_normalise, window

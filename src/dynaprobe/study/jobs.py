@@ -8,7 +8,6 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from pydantic import SerializeAsAny, model_validator
 
 from dynaprobe.core.errors import DataError
@@ -82,22 +81,6 @@ def train(
         title = f"Train {len(members)} networks ({members[0].settings.network.activation}), {number}/{len(groups)}"
         _train_group(members, store, seed=seed, title=title, progress=progress)
     return [load_network(store.path("networks", f"{job.id}.nc")) for job in jobs]
-
-
-def untrained(job: Job[JobSettings]) -> TrainedNetwork:
-    """The network a job starts from, as a control."""
-    ensemble = _ensemble([job])
-    return TrainedNetwork(
-        id=f"untrained-{job.id}",
-        network=cast("CTRNN", ensemble.member(0)),
-        task_name=job.settings.task_name,
-        task=job.settings.task,
-        labels={**job.labels, "seed": job.seed},
-        scores={},
-        history=xr.Dataset(),
-        status="untrained",
-        reason="a control: as initialised",
-    )
 
 
 def _train_group(

@@ -113,9 +113,8 @@ def read_tree(path: Path) -> dict[str, xr.Dataset]:
     """
     try:
         with xr.open_datatree(path, engine=ENGINE) as tree:
-            loaded = {
-                name.strip("/"): node.to_dataset().load() for name, node in tree.subtree_with_keys if name != "."
-            }
+            branches = {path.strip("/"): branch for path, branch in tree.subtree_with_keys if path != "."}
+            loaded = {path: branch.to_dataset().load() for path, branch in branches.items()}
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(
             path.name,
@@ -243,6 +242,12 @@ class RunStore:
         """A path inside the run's folder."""
         return self.folder.joinpath(*parts)
 
+    def make_folder(self, name: str) -> Path:
+        """A folder inside the run's, made if it is not there."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def save(self, name: str, groups: Mapping[str, xr.Dataset]) -> Path:
         """Write datasets to ``NAME.nc``, e.g. ``save("results/pca", {"recording": ...})``."""
         return write_tree(self.folder / f"{name}.nc", groups)
@@ -262,6 +267,11 @@ class RunStore:
             path.replace(path.with_suffix(".damaged"))
             return False
         return True
+
+    def adopt(self, file: Path, name: str) -> Path:
+        """Copy a file from elsewhere to ``NAME.nc``, whole or not at all."""
+        content = file.read_bytes()
+        return write_atomically(self.folder / f"{name}.nc", lambda target: target.write_bytes(content))
 
     def remove(self, name: str) -> None:
         """Remove ``NAME.nc`` if it is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,9 @@ from typing import Any
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
-from dynaprobe.recordings.columns import ColumnMapping
+from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.recordings.export import write_nwb
 from dynaprobe.recordings.load import load_recording
-from dynaprobe.recordings.nwb import DEFAULT_MAPPING
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.progress import Progress
 from dynaprobe.study.records import Claim, Verdict
@@ -88,6 +88,12 @@ class Study:
     run: Callable[[Run], tuple[list[Verdict], dict[str, Any]]]
 
 
+def network_counts(store: RunStore) -> dict[str, int]:
+    """How many networks there are, by status, from the summary of a run."""
+    status = store.load("results/summary")["networks"]["status"].values.tolist()
+    return {"networks": len(status), **Counter(status)}
+
+
 def fingerprint(path: Path | None) -> str:
     """SHA-256 over the names and contents of the recording's files; ``simulated`` where there is none.
 
@@ -144,8 +150,7 @@ def open_recording(
         if not path.exists():
             progress.say("No recording given: simulating one from a teacher network of known mechanism")
             recording = teacher_recording(**simulated.model_dump(), seed=request.seed)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_nwb(recording.sessions[0], path)
+            write_nwb(recording.sessions[0], store.make_folder("recording") / path.name)
     with progress.step("Read the recording", 1) as step:
         recording = load_recording(
             path, request.mapping, on_progress=lambda done, total, name: step.update(done / total, name)
@@ -194,6 +199,7 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
         "mended": dict(source.mended),
         "rules": list(source.rules),
     }
+    facts["counts"] = network_counts(store)
     timing_s = {name: round(seconds, 1) for name, seconds in run.timing_s.items()}
     store.finish(recording=described, timing_s=timing_s, **facts)
     return store

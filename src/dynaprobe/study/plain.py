@@ -1,0 +1,102 @@
+"""The two halves of a study on their own: train an ensemble, compare trained networks with a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.study.battery import BatterySettings, compare
+from dynaprobe.study.jobs import JobSettings, train
+from dynaprobe.study.networks import TrainedNetwork, load_network
+from dynaprobe.study.progress import Progress
+from dynaprobe.study.records import Verdict
+from dynaprobe.study.store import RunStore
+from dynaprobe.study.study import Run, Study
+from dynaprobe.study.sweep import grid
+
+
+class TrainSettings(JobSettings):
+    """An ensemble to train: a job and how many seeds.
+
+    Attributes:
+        n_seeds: number of networks, which differ in their seeds.
+    """
+
+    n_seeds: Annotated[int, Field(ge=1)] = 4
+
+
+def train_ensemble(
+    settings: TrainSettings, out: Path, *, seed: int, resume: bool, progress: Progress
+) -> list[TrainedNetwork]:
+    """Train the networks of an ensemble into a run's folder; see `dynaprobe.study.jobs.train`.
+
+    Raises:
+        SettingsError: when the folder holds another run.
+    """
+    store = RunStore(out)
+    values = settings.model_dump(mode="json")
+    store.start(values, study="train", seed=seed, resume=resume, title="An ensemble of networks")
+    job = JobSettings(**{name: getattr(settings, name) for name in JobSettings.model_fields})
+    networks = train(
+        grid(job, {}, seeds=[seed + k for k in range(settings.n_seeds)]), store, seed=seed, progress=progress
+    )
+    store.finish()
+    return networks
+
+
+def network_files(paths: Sequence[Path]) -> list[Path]:
+    """Network files among paths: a file stands for itself, a run's folder for all its networks.
+
+    Raises:
+        DataError: a path that is neither.
+    """
+    found: list[Path] = []
+    for path in paths:
+        folder = path / "networks" if (path / "networks").is_dir() else path
+        files = sorted(folder.glob("*.nc")) if folder.is_dir() else [path] if path.is_file() else []
+        if not files:
+            raise DataError(
+                "network",
+                rule="be a network file or the folder of a run",
+                received=str(path),
+                remedy="Train networks first, with `dynaprobe train` or `dynaprobe study`",
+            )
+        found += files
+    return found
+
+
+def comparison_of(paths: Sequence[Path]) -> Study:
+    """The comparison of trained networks with a recording, as a study without claims of its own."""
+    files = network_files(paths)
+    networks = [load_network(file) for file in files]
+
+    def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
+        for file, network in zip(files, networks, strict=True):
+            copy = run.store.make_folder("networks") / f"{network.id}.nc"
+            if not copy.exists():
+                run.store.adopt(file, f"networks/{network.id}")
+        cells = {network.id: _cell(network) for network in networks}
+        _, resolved = compare(run, networks, run.settings, cells=cells)
+        return [], {"resolved_comparison": resolved.model_dump(mode="json")}
+
+    return Study(
+        name="compare",
+        title="Networks compared with a recording",
+        citation="",
+        methods=(),
+        claims=(),
+        settings=BatterySettings,
+        presets={"default": {}},
+        run=run,
+    )
+
+
+def _cell(network: TrainedNetwork) -> str:
+    parts = [
+        f"{k} {v:g}" if isinstance(v, int | float) else str(v) for k, v in network.labels.items() if k != "seed"
+    ]
+    return ", ".join(parts) or network.network.activation_name
