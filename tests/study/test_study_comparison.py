@@ -1,0 +1,87 @@
+"""Scores mean what they say: 1 for a second sample of the same thing, 0 for what shares only simple features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.recordings.session import Recording
+from dynaprobe.study.comparison import ComparisonSettings, headline, population, resolve, score, timing
+from dynaprobe.study.teacher import teacher_recording
+
+SETTINGS = ComparisonSettings(n_splits=3, n_floor=20, n_chance=50)
+OPTIONS = {"n_units": 80, "n_repeats": 24, "n_targets": 8, "delay_ms": 1000.0}
+
+
+@pytest.fixture(scope="module")
+def resolved() -> ComparisonSettings:
+    return resolve(SETTINGS, timing(teacher_recording(**OPTIONS, seed=1)))
+
+
+@pytest.fixture(scope="module")
+def recorded(resolved):
+    return population(teacher_recording(**OPTIONS, seed=1), resolved, seed=0)
+
+
+def test_another_sample_of_the_same_neurons_reaches_the_ceiling(resolved, recorded):
+    """The same teacher, other neurons, other spikes: as a population it is the recording's equal."""
+    numbers = headline(
+        score(population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0), recorded, resolved, seed=0)
+    )
+    assert numbers["population"] == pytest.approx(
+        1.0, abs=0.25
+    )  # SAMPLING: other neurons mix the latents otherwise
+    assert numbers["population_p"] == pytest.approx(1 / 21)
+    assert numbers["single_unit"] > 0.5
+
+
+def test_conditions_in_the_wrong_order_are_no_match(resolved, recorded):
+    other = population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0)
+    order = [3, 0, 6, 1, 7, 4, 2, 5]
+    wrong = replace(other, halves=[tuple(half.isel(condition=order) for half in pair) for pair in other.halves])
+    right = headline(score(other, recorded, resolved, seed=0))
+    shuffled = headline(score(wrong, recorded, resolved, seed=0))
+    assert shuffled["population"] < 0.5 * right["population"]
+    assert shuffled["single_unit"] < 0.5 * right["single_unit"]
+
+
+def test_halves_are_scaled_alike_and_average_to_the_whole(recorded):
+    first, second = recorded.halves[0]
+    assert first.sizes == recorded.rates.sizes
+    scale = (first / second).where(second != 0)
+    assert np.isfinite(scale).any()
+    spread = recorded.rates.max(("condition", "time")) - recorded.rates.min(("condition", "time")) + 5.0
+    # Both halves hold twelve trials, so the mean of the halves is the mean of all trials.
+    np.testing.assert_allclose(((first + second) / 2 * spread).values, recorded.rates.values, atol=1e-9)
+
+
+def test_windows_follow_the_delay():
+    long = resolve(SETTINGS, timing(teacher_recording(**OPTIONS, seed=1)))
+    short = resolve(SETTINGS, timing(teacher_recording(**{**OPTIONS, "delay_ms": 500.0}, seed=1)))
+    assert long.preparatory_window_ms == (500.0, 1000.0)
+    assert short.preparatory_window_ms == (150.0, 450.0)
+    assert short.target_window_ms == (-50.0, 500.0)
+
+
+def test_a_delay_too_short_is_said():
+    facts = replace(timing(teacher_recording(**OPTIONS, seed=1)), delay_ms=300.0)
+    with pytest.raises(
+        DataError, match=r"preparatory_window_ms must end before the go cue, at the median delay of 300 ms"
+    ):
+        resolve(SETTINGS, facts)
+
+
+def test_a_missing_event_is_said():
+    session = teacher_recording(**OPTIONS, seed=1).sessions[0]
+    lame = replace(session, events=("target_on", "go_cue"))
+    with pytest.raises(DataError, match=r"move_onset must be an event of the recording.*--map move_onset=COLUMN"):
+        timing(Recording(sessions=(lame,), source="lame.nwb"))
+
+
+def test_settings_must_be_resolved_first(recorded):
+    with pytest.raises(DataError, match=r"target_window_ms must be resolved"):
+        population(teacher_recording(**OPTIONS, seed=1), SETTINGS, seed=0)
+    assert recorded.left_out == {}
