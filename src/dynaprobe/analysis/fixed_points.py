@@ -237,6 +237,8 @@ def _is_smooth(residual: Residual, x: np.ndarray, u: np.ndarray, J: np.ndarray, 
     """
     direction = generator(0, "fixed_points", "kink").standard_normal(x.shape[1])
     step = distance * direction / np.linalg.norm(direction)
-    jump = np.linalg.norm(jacobian(residual.f, x + step, u) - jacobian(residual.f, x - step, u), axis=(1, 2))
-    smooth: np.ndarray = jump <= 1e-3 * np.linalg.norm(J, axis=(1, 2))
+    after, before = np.split(jacobian(residual.f, np.concatenate([x + step, x - step]), u), 2)
+    jump = np.linalg.norm(after - before, axis=(1, 2))
+    size = np.max([np.linalg.norm(matrix, axis=(1, 2)) for matrix in (J, after, before)], axis=0)
+    smooth: np.ndarray = jump <= 1e-3 * size
     return smooth

@@ -14,12 +14,12 @@ import xarray as xr
 from jaxtyping import Array, Complex, Float
 from scipy.linalg import schur
 
+from dynaprobe.analysis.batches import in_chunks
 from dynaprobe.analysis.result import Result
 from dynaprobe.core.errors import DynaprobeError
 
 Kind = Literal["vector_field", "map"]
 T = TypeVar("T")
-CHUNK = 64  # Jacobians computed together: keeps memory bounded for many points of a large network
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,10 @@ def _both_jacobians(f: Callable[..., Any], states: Any, inputs: Any) -> tuple[np
     with jax.enable_x64(True):
         wide = in_double(f)
         check_callable(wide, x.shape[1], u.shape[1])
-        parts = [
-            [np.asarray(J) for J in _jacobians(wide, jnp.asarray(x[i : i + CHUNK]), jnp.asarray(u[i : i + CHUNK]))]
-            for i in range(0, len(x), CHUNK)
-        ]
-    if not parts:
-        return np.zeros((0, x.shape[1], x.shape[1])), np.zeros((0, x.shape[1], u.shape[1]))
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        if not len(x):
+            return np.zeros((0, x.shape[1], x.shape[1])), np.zeros((0, x.shape[1], u.shape[1]))
+        of_state, of_input = in_chunks(_jacobians, wide, x, u)
+    return of_state, of_input
 
 
 def jacobian(f: Callable[..., Any], states: Any, inputs: Any) -> Float[np.ndarray, "point unit unit"]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
+from dynaprobe.analysis.batches import in_chunks
 from dynaprobe.analysis.root_steps import (
     LAMBDA_START,
     Limits,
@@ -21,13 +22,11 @@ from dynaprobe.analysis.root_steps import (
     Problem,
     Residual,
     minimum_iteration,
-    q_at,
     root_iteration,
     stationarity,
 )
 from dynaprobe.core.settings import Settings
 
-CHUNK = 64  # starts advanced together: 64 Jacobians of 100 x 100 in float64 stay within a processor's cache
 UNSETTLED = (Outcome.NOT_CONVERGED, Outcome.STALLED, Outcome.STATIONARY)
 
 
@@ -36,10 +35,10 @@ class SearchSettings(Settings):
 
     Attributes:
         tol_fixed: a fixed point has ``q = 1/2 |F|^2`` at most this (and a next step below `tol_merge`).
-        tol_slow: a slow point is a local minimum of q between `tol_fixed` and this.
+        tol_slow: a slow point is a local minimum of q between `tol_fixed` and this. The gradient J'F of q counts
+            as zero where Newton's step for q, ``|H^-1 J'F|`` with H its Hessian, is at most `tol_merge`.
         tol_merge: two points closer than this are one, in state units.
         tol_step: a search goes on until its steps are shorter than this, in state units.
-        tol_gradient: q is at a minimum when ``|J'F| / (|J| |F|)`` is at most this.
         tol_marginal: an eigenvalue this close to the border of stability counts as on it; see `FixedPoints`.
         n_iterations: at most so many for the zero, and again as many for the minimum of q.
         max_distance: how far from its own start a search may go; None: ten times (1 + the longest start).
@@ -49,7 +48,6 @@ class SearchSettings(Settings):
     tol_slow: PositiveFloat = 1e-6
     tol_merge: PositiveFloat = 1e-5
     tol_step: PositiveFloat = 1e-9
-    tol_gradient: PositiveFloat = 1e-8
     tol_marginal: PositiveFloat = 1e-6
     n_iterations: PositiveInt = 100
     max_distance: PositiveFloat | None = None
@@ -67,6 +65,7 @@ class Search(NamedTuple):
     """State of a batch of searches, every field with the leading axis ``start``."""
 
     x: Any
+    q: Any
     u: Any
     origin: Any
     damping: Any
@@ -102,11 +101,12 @@ def search(
         settings: tolerances and the number of iterations of each of the two stages.
         max_distance: how far from its own start a search may go, in state units.
     """
-    values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, settings.tol_gradient, max_distance)
+    values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
     problem = Problem(residual, Limits(*map(jnp.asarray, values)))
     n_starts = len(starts)
     state = Search(
         x=starts.copy(),
+        q=np.full(n_starts, np.inf),
         u=inputs,
         origin=starts,
         damping=np.full(n_starts, LAMBDA_START),
@@ -121,11 +121,14 @@ def search(
         again.outcome[:] = Outcome.RUNNING
         again.damping[:] = LAMBDA_START
         _run(minimum_iteration, problem, again, n_iterations=settings.n_iterations)
+        # The way down q may have passed into the reach of a zero after all.
+        at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
+        again.outcome[at_zero] = Outcome.RUNNING
+        _run(root_iteration, problem, again, n_iterations=settings.n_iterations)
         _settle(problem, again, settings)
-        for whole, part in zip(state, again, strict=True):
-            whole[retry] = part
-    (q,) = _in_chunks(q_at, problem, state.x, state.u)
-    return Found(state.x, q, state.outcome, state.n_iterations)
+        for name in ("x", "q", "damping", "outcome", "n_iterations"):
+            getattr(state, name)[retry] = getattr(again, name)
+    return Found(state.x, state.q, state.outcome, state.n_iterations)
 
 
 def _run(iteration: Any, problem: Problem, state: Search, *, n_iterations: int) -> None:
@@ -135,26 +138,11 @@ def _run(iteration: Any, problem: Problem, state: Search, *, n_iterations: int) 
         if not active.size:
             return
         parts = [part[active] for part in (state.x, state.u, state.origin, state.damping)]
-        x, damping, outcome = _in_chunks(iteration, problem, *parts)
-        state.x[active], state.damping[active], state.outcome[active] = x, damping, outcome
+        new = in_chunks(iteration, problem, *parts)
+        for whole, part in zip((state.x, state.q, state.damping, state.outcome), new, strict=True):
+            whole[active] = part
         state.n_iterations[active] += 1
     state.outcome[state.outcome == Outcome.RUNNING] = Outcome.NOT_CONVERGED
-
-
-def _in_chunks(function: Any, problem: Problem, *arrays: np.ndarray) -> list[np.ndarray]:
-    """`function` over the leading axis in chunks of one fixed size, so that it is compiled once.
-
-    The last chunk is filled up with copies of its first row, whose results are thrown away.
-    """
-    n_rows = len(arrays[0])
-    size = CHUNK if n_rows > CHUNK // 8 else CHUNK // 8
-    pieces = []
-    for first in range(0, n_rows, size):
-        rows = np.arange(first, first + size)
-        rows[rows >= n_rows] = first
-        out = function(problem, *(array[rows] for array in arrays))
-        pieces.append([np.asarray(part)[: n_rows - first] for part in out])
-    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
 def _settle(problem: Problem, state: Search, settings: SearchSettings) -> None:
@@ -162,13 +150,14 @@ def _settle(problem: Problem, state: Search, settings: SearchSettings) -> None:
     rows = np.flatnonzero(np.isin(state.outcome, UNSETTLED))
     if not rows.size:
         return
-    q, slope, distance, curvature = _in_chunks(stationarity, problem, state.x[rows], state.u[rows])
-    # A gradient can be small because everything is (exp(-x) far out): the minimum has to be near as well. And
-    # where q passes for zero but no zero is near, nothing is claimed.
-    at_rest = (slope <= settings.tol_gradient) & (distance <= settings.tol_merge) & (q > settings.tol_fixed)
+    distance, curvature = in_chunks(stationarity, problem, state.x[rows], state.u[rows])
+    q = state.q[rows]
+    # Where q passes for zero but no zero is near (exp(-x) far out), nothing is claimed.
+    at_rest = (distance <= settings.tol_merge) & (q > settings.tol_fixed)
     # Round-off of the Hessian's eigenvalues, relative to the largest.
     is_minimum = curvature[:, 0] >= -1e-8 * np.abs(curvature).max(axis=1)
     is_slow = np.where(q <= settings.tol_slow, int(Outcome.SLOW), int(Outcome.FAST_MINIMUM))
     kind = np.where(is_minimum, is_slow, int(Outcome.SADDLE_OF_Q))
-    otherwise = np.where(state.outcome[rows] == Outcome.STALLED, int(Outcome.STALLED), int(Outcome.NOT_CONVERGED))
+    spent = state.outcome[rows] == Outcome.NOT_CONVERGED
+    otherwise = np.where(spent, int(Outcome.NOT_CONVERGED), int(Outcome.STALLED))
     state.outcome[rows] = np.where(at_rest, kind, otherwise)

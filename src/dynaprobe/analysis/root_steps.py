@@ -15,6 +15,8 @@ Field = Callable[[Array, Array], Array]
 # Weight of the damping relative to the size of the matrix: where it starts, its bounds, how it changes.
 LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-12, 1e12
 SHRINK, GROW = 0.2, 5.0
+SINGULAR = 1e-13  # ratio of the pivots of a Jacobian whose rank is not full but for round-off
+NO_PROGRESS = 1e-6  # relative fall of q below which a Levenberg-Marquardt step leads to no zero
 TINY = 1e-300  # keeps 0 / 0 from happening where F or J vanish
 
 
@@ -55,7 +57,6 @@ class Limits(NamedTuple):
     tol_fixed: Array
     tol_merge: Array
     tol_step: Array
-    tol_gradient: Array
     max_distance: Array
 
 
@@ -64,12 +65,6 @@ class Problem(eqx.Module):
 
     residual: Residual
     limits: Limits
-
-
-@eqx.filter_jit
-def q_at(problem: Problem, x: Array, u: Array) -> tuple[Array]:
-    """q of a chunk."""
-    return (jax.vmap(problem.residual.q)(x, u),)
 
 
 def _norm(vectors: Array) -> Array:
@@ -90,25 +85,29 @@ def _damped(matrices: Array, scale: Array, damping: Array) -> Array:
 @eqx.filter_jit
 def root_iteration(
     problem: Problem, x: Array, u: Array, origin: Array, damping: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """One step towards F = 0 for a chunk: Newton, d = -J^-1 F, or Levenberg-Marquardt, d = -(J'J + m I)^-1 J'F."""
     residual, limits = problem.residual, problem.limits
     F = jax.vmap(residual)(x, u)
     J = jax.vmap(jax.jacfwd(residual))(x, u)
     q = 0.5 * jnp.sum(F**2, axis=-1)
     gradient = jnp.einsum("sij,si->sj", J, F)
-    slope = _norm(gradient) / (jnp.sqrt(jnp.sum(J**2, axis=(-2, -1))) * _norm(F) + TINY)
 
     def inside(step: Array) -> Array:
         near: Array = _norm(x + step - origin) <= limits.max_distance
         return near
 
-    newton = _solve(J, -F)
+    factors = jax.scipy.linalg.lu_factor(J)
+    newton = jax.vmap(jax.scipy.linalg.lu_solve)(factors, -F)
+    pivots = jnp.abs(jnp.diagonal(factors[0], axis1=-2, axis2=-1))
+    # Along the null direction of a singular Jacobian (a line attractor) Newton's step is round-off over round-off.
+    regular = pivots.min(axis=-1) > SINGULAR * pivots.max(axis=-1)
     q_newton = jax.vmap(residual.q)(x + newton, u)
     small = _norm(newton) <= limits.tol_merge
     near_zero = q <= limits.tol_fixed
-    # Near a zero a long step only wanders along a direction in which F is flat (a line attractor).
-    use_newton = jnp.isfinite(q_newton) & (q_newton < 0.5 * q) & inside(newton) & (small | ~near_zero)
+    # Near a zero a long step only wanders along a direction in which F is nearly flat.
+    useful = jnp.isfinite(q_newton) & (q_newton < 0.5 * q) & inside(newton)
+    use_newton = regular & useful & (small | ~near_zero)
 
     def fallback() -> tuple[Array, Array]:
         normal = jnp.einsum("sij,sik->sjk", J, J)
@@ -122,6 +121,7 @@ def root_iteration(
     use_marquardt = ~use_newton & descends & inside(marquardt)
     step = jnp.where(use_newton[:, None], newton, marquardt)
     moved = use_newton | use_marquardt
+    q_new = jnp.where(use_newton, q_newton, jnp.where(use_marquardt, q_marquardt, q))
     damping = jnp.where(use_newton, damping, damping * jnp.where(use_marquardt, SHRINK, GROW))
     # A residual can be small without a zero nearby (exp(-x)): a zero is one that the next step hardly moves.
     is_fixed = near_zero & (_norm(step) <= limits.tol_merge) & (~moved | (_norm(step) <= limits.tol_step))
@@ -130,16 +130,16 @@ def root_iteration(
         (~jnp.isfinite(q), Outcome.NOT_FINITE),
         (is_fixed, Outcome.FIXED),
         (leaves, Outcome.LEFT_REGION),
-        (~near_zero & (slope <= limits.tol_gradient), Outcome.STATIONARY),
+        (~near_zero & use_marquardt & (q_marquardt > (1 - NO_PROGRESS) * q), Outcome.STATIONARY),
         (damping > LAMBDA_MAX, Outcome.STALLED),
     )
-    return jnp.where(moved[:, None], x + step, x), jnp.maximum(damping, LAMBDA_MIN), outcome
+    return jnp.where(moved[:, None], x + step, x), q_new, jnp.maximum(damping, LAMBDA_MIN), outcome
 
 
 @eqx.filter_jit
 def minimum_iteration(
     problem: Problem, x: Array, u: Array, origin: Array, damping: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """One step down q for a chunk: d = -(H + m I)^-1 J'F with H the exact Hessian of q.
 
     Gauss-Newton would drop the curvature of F, which is all there is across the ghost of a pair of fixed points.
@@ -149,8 +149,6 @@ def minimum_iteration(
     J = jax.vmap(jax.jacfwd(residual))(x, u)
     q = 0.5 * jnp.sum(F**2, axis=-1)
     gradient = jnp.einsum("sij,si->sj", J, F)
-    size = jnp.sum(J**2, axis=(-2, -1))
-    slope = _norm(gradient) / (jnp.sqrt(size) * _norm(F) + TINY)
     hessian = jax.vmap(jax.hessian(residual.q))(x, u)
     scale = jnp.sqrt(jnp.sum(hessian**2, axis=(-2, -1)))
     step = _solve(_damped(hessian, scale, damping), -gradient)
@@ -158,14 +156,18 @@ def minimum_iteration(
     descends = jnp.isfinite(q_new) & (q_new < q)
     inside = _norm(x + step - origin) <= limits.max_distance
     moved = descends & inside
+    # Close to the minimum q falls by less than its round-off, so that no step can be seen to help.
+    arrived = (_norm(step) <= limits.tol_merge) & (~moved | (_norm(step) <= limits.tol_step))
     damping = damping * jnp.where(moved, SHRINK, GROW)
     outcome = _first(
         (~jnp.isfinite(q), Outcome.NOT_FINITE),
-        ((slope <= limits.tol_gradient) & (_norm(step) <= limits.tol_merge), Outcome.STATIONARY),
+        (q <= limits.tol_fixed, Outcome.STATIONARY),
+        (arrived, Outcome.STATIONARY),
         (descends & ~inside, Outcome.LEFT_REGION),
         (damping > LAMBDA_MAX, Outcome.STALLED),
     )
-    return jnp.where(moved[:, None], x + step, x), jnp.maximum(damping, LAMBDA_MIN), outcome
+    x = jnp.where(moved[:, None], x + step, x)
+    return x, jnp.where(moved, q_new, q), jnp.maximum(damping, LAMBDA_MIN), outcome
 
 
 def _first(*cases: tuple[Array, Outcome]) -> Array:
@@ -177,15 +179,10 @@ def _first(*cases: tuple[Array, Outcome]) -> Array:
 
 
 @eqx.filter_jit
-def stationarity(problem: Problem, x: Array, u: Array) -> tuple[Array, Array, Array, Array]:
-    """For a chunk: q, the relative gradient, how far the minimum is by a full step, and the curvatures of q."""
-    residual = problem.residual
-    F = jax.vmap(residual)(x, u)
-    J = jax.vmap(jax.jacfwd(residual))(x, u)
-    gradient = jnp.einsum("sij,si->sj", J, F)
-    size = jnp.sqrt(jnp.sum(J**2, axis=(-2, -1)))
-    hessian = jax.vmap(jax.hessian(residual.q))(x, u)
+def stationarity(problem: Problem, x: Array, u: Array) -> tuple[Array, Array]:
+    """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
+    gradient = jax.vmap(jax.grad(problem.residual.q))(x, u)
+    hessian = jax.vmap(jax.hessian(problem.residual.q))(x, u)
     scale = jnp.sqrt(jnp.sum(hessian**2, axis=(-2, -1)))
     step = _solve(_damped(hessian, scale, jnp.full(len(x), LAMBDA_MIN)), gradient)
-    q = 0.5 * jnp.sum(F**2, axis=-1)
-    return q, _norm(gradient) / (size * _norm(F) + TINY), _norm(step), jnp.linalg.eigvalsh(hessian)
+    return _norm(step), jnp.linalg.eigvalsh(hessian)
