@@ -72,12 +72,12 @@ def test_all_fixed_points_of_the_shifted_tanh_map_and_no_other(n, kind):
     def field(h, u):
         return jnp.tanh(h @ W) - h
 
-    result = find(step if kind == "map" else field, uniform(512, n), kind=kind)
+    result = find(step if kind == "map" else field, uniform(256, n), kind=kind)
     data = result.data
     assert result.status == "nothing failed"
     partners = assert_same_points(data["x"].values, proven)
     assert set(data["point_kind"].values) == {"fixed_point"}
-    assert data["n_starts"].sum() == 512
+    assert data["n_starts"].sum() == 256
     for h, row in zip(proven, partners, strict=True):
         eigenvalues = np.linalg.eigvals((1 - np.tanh(h @ W) ** 2)[:, None] * W.T)
         unstable = np.abs(eigenvalues) > 1 if kind == "map" else eigenvalues.real > 1
@@ -160,7 +160,7 @@ def test_a_ring_attractor_keeps_its_points_apart_by_the_merging_distance():
     def ring(z, u):
         return z * (1 - jnp.sum(z**2))
 
-    starts = uniform(300, 2, 1.5)
+    starts = uniform(200, 2, 1.5)
     data = find(ring, starts, tol_merge=0.2).data.query(point="n_unstable == 0")
     radius = np.linalg.norm(data["x"], axis=1)
     assert_allclose(radius, 1, atol=1e-8)
@@ -192,7 +192,7 @@ def test_a_relu_network_against_all_its_linear_regions(seed):
     rng = np.random.default_rng(seed)
     W, b = 1.2 * rng.standard_normal((5, 5)), rng.standard_normal(5)
     expected = relu_points(W, b)
-    data = find(relu_field, uniform(400, 5, 6, seed), np.concatenate([W.ravel(), b])).data
+    data = find(relu_field, uniform(200, 5, 6, seed), np.concatenate([W.ravel(), b])).data
     points = data["x"].values[data["point_kind"].values == "fixed_point"]
     assert_same_points(points, expected.reshape(-1, 5))
     assert data["is_smooth"].all()
@@ -278,13 +278,13 @@ def test_slow_points_stand_after_fixed_points_and_apart_from_them():
 
 @pytest.fixture(scope="module")
 def network():
-    settings = NetworkSettings(n_units=24, spectral_radius=2.0, activation="tanh")
+    settings = NetworkSettings(n_units=10, spectral_radius=2.0, activation="tanh")
     return CTRNN.make(settings, n_inputs=3, n_outputs=2, seed=3)
 
 
 def test_a_single_precision_network_is_searched_in_double(network):
     assert not jax.config.jax_enable_x64
-    result = find(network.vector_field, uniform(100, 24, 2), np.array([0.5, -0.2, 1.0]))
+    result = find(network.vector_field, uniform(40, 10, 2), np.array([0.5, -0.2, 1.0]))
     fixed = result.data.query(point="point_kind == 'fixed_point'")
     assert fixed.sizes["point"] >= 1
     assert fixed["residual"].max() < 1e-10
@@ -296,7 +296,7 @@ def test_a_single_precision_network_is_searched_in_double(network):
 
 
 def test_map_and_vector_field_of_one_network_have_the_same_points(network):
-    starts, u = uniform(100, 24, 2), np.array([0.5, -0.2, 1.0])
+    starts, u = uniform(40, 10, 2), np.array([0.5, -0.2, 1.0])
     field = find(network.vector_field, starts, u).data.query(point="point_kind == 'fixed_point'")
     step = find(network.step, starts, u, kind="map").data.query(point="point_kind == 'fixed_point'")
     partners = assert_same_points(step["x"].values, field["x"].values)
@@ -321,7 +321,7 @@ def turned_network(z, u):
 
 
 def test_an_orthogonal_change_of_basis_changes_nothing_but_the_basis():
-    starts = uniform(200, 5, 2)
+    starts = uniform(120, 5, 2)
     plain = find(turned_network, starts, np.eye(5).ravel()).data.query(point="point_kind == 'fixed_point'")
     turned = find(turned_network, starts @ Q_5.T, Q_5.ravel()).data.query(point="point_kind == 'fixed_point'")
     partners = assert_same_points(turned["x"].values @ Q_5, plain["x"].values)
