@@ -48,7 +48,7 @@ def test_gradient_equals_autodiff(name):
     off = jnp.zeros((N_TIMES, N_TRIALS))
     fast = jax.grad(lambda w, x, d: cost_of(*evolve(dynamics, w, x, d, off), goal), (0, 1, 2))
     slow = jax.grad(lambda w, x, d: cost_of(*evolve_by_autodiff(dynamics, w, x, d), goal), (0, 1, 2))
-    for actual, expected in zip(fast(w_rec, x0, drive), slow(w_rec, x0, drive), strict=True):
+    for actual, expected in zip(jax.jit(fast)(w_rec, x0, drive), jax.jit(slow)(w_rec, x0, drive), strict=True):
         close(actual, expected)
 
 
@@ -76,11 +76,13 @@ def test_vanishing_term_equals_its_definition(name):
     def fast(w, v):
         return cost_of(*evolve(dynamics, w, x0, drive, v), goal)
 
-    with_term, ratios = jax.grad(fast, (0, 1))(w_rec, weight)
-    without = jax.grad(fast)(w_rec, 0 * weight)
-    expected, gradient = jax.value_and_grad(
-        lambda w: jnp.sum(weight * vanishing_ratios(dynamics, w, w_rec=w_rec, x0=x0, drive=drive, goal=goal))
-    )(w_rec)
+    def slow(w):
+        return jnp.sum(weight * vanishing_ratios(dynamics, w, w_rec=w_rec, x0=x0, drive=drive, goal=goal))
+
+    gradients = jax.jit(jax.grad(fast, (0, 1)))
+    with_term, ratios = gradients(w_rec, weight)
+    without, _ = gradients(w_rec, 0 * weight)
+    expected, gradient = jax.jit(jax.value_and_grad(slow))(w_rec)
     close(jnp.sum(weight * ratios), expected)
     close(with_term - without, gradient)
 
@@ -94,7 +96,7 @@ def test_transitions_without_adjoint_count_as_zero():
         states, _ = evolve(dynamics, w, x0, drive, v)
         return jnp.sum((goal[0] * states)[:4])
 
-    g_w, ratios = jax.grad(early, (0, 1))(w_rec, weight)
+    g_w, ratios = jax.jit(jax.grad(early, (0, 1)))(w_rec, weight)
     assert np.isfinite(g_w).all()
     assert (ratios[4:] == 0).all()
     assert (ratios[:4] > 0).all()

@@ -163,17 +163,13 @@ def _check_fits(task: AbstractTask, ensemble: Ensemble) -> None:
             remedy="Set dt_ms of the network to that of the task",
         )
     trials: Trials = jax.eval_shape(lambda: task.trials(key(0, "training", "shapes"), 1))
-    try:
-        one = ensemble.member(0)
-        rollout = jax.eval_shape(lambda: one.rollout(jnp.zeros(trials.inputs.shape)))
-        n_outputs = rollout.outputs.shape[-1]
-    except TypeError:
-        n_outputs = -1
-    if n_outputs != trials.targets.shape[-1]:
+    weights = ensemble.member(0).weights()
+    channels = (weights["in"].shape[1], weights["out"].shape[0])
+    if channels != (trials.inputs.shape[-1], trials.targets.shape[-1]):
         raise SettingsError(
             "network",
             rule=f"have the {len(task.input_names)} inputs and {len(task.output_names)} outputs of the task",
-            received=f"{ {name: w.shape[1:] for name, w in network.weights().items()} }",
+            received=f"{channels[0]} and {channels[1]}",
             remedy="Make the ensemble with the task's numbers of inputs and outputs",
         )
 
