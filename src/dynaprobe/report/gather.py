@@ -1,0 +1,171 @@
+"""Read a finished run: everything the report speaks of, with what is missing said in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.report.colour import Look
+from dynaprobe.report.style import looks_of
+from dynaprobe.study.records import Verdict
+from dynaprobe.study.store import RunStore, read_json
+
+RECORDING_NAME = "recording"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The recording or one network, with its results.
+
+    Attributes:
+        name: as it stands in figures.
+        activation: of the network; None for the recording.
+        groups: datasets by name of the result.
+    """
+
+    name: str
+    activation: str | None
+    groups: Mapping[str, xr.Dataset]
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """A run as the report needs it.
+
+    Attributes:
+        manifest: settings, counts, provenance.
+        verdicts: the claims and what the run says of them.
+        networks, settings: rows per network and per setting of the grid; None where the summary is missing.
+        recording: numbers of the recording; None where missing.
+        sides: what is drawn side by side, the recording first.
+        histories: training of every network, by id.
+        missing: sentences on what the folder does not hold.
+    """
+
+    manifest: Mapping[str, Any]
+    verdicts: tuple[Verdict, ...]
+    networks: xr.Dataset | None
+    settings: xr.Dataset | None
+    recording: xr.Dataset | None
+    sides: tuple[Side, ...]
+    histories: Mapping[str, xr.Dataset]
+    missing: tuple[str, ...]
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        """How to draw every side."""
+        return looks_of({side.name: side.activation for side in self.sides})
+
+    def having(self, group: str) -> dict[str, tuple[Side, xr.Dataset]]:
+        """The sides that hold a result, with it, by name."""
+        return {side.name: (side, side.groups[group]) for side in self.sides if group in side.groups}
+
+
+def gather(store: RunStore) -> RunContents:
+    """Read a run.
+
+    Raises:
+        DataError: when the folder holds no run.
+    """
+    manifest = store.manifest()
+    missing: list[str] = []
+    summary = _load(store, "results/summary", missing, "The summary over networks")
+    networks = summary.get("networks")
+    recorded = _load(store, "results/recording", missing, "Results of the recording")
+    missing.extend(_reasons(recorded, "the recording"))
+    sides = [Side(RECORDING_NAME, None, recorded)]
+    for k in chosen_networks(networks) if networks is not None else ():
+        assert networks is not None
+        name = str(networks["id"].values[k])
+        groups = _load(store, f"results/{name}", missing, f"Results of network {name}")
+        missing.extend(_reasons(groups, network_name(networks, k)))
+        if groups:
+            sides.append(Side(network_name(networks, k), str(networks["activation"].values[k]), groups))
+    if networks is not None and len(sides) == 1:
+        missing.append("No network learned the task and was compared, so figures show the recording alone.")
+    return RunContents(
+        manifest=manifest,
+        verdicts=_verdicts(store, missing),
+        networks=networks,
+        settings=summary.get("cells"),
+        recording=summary.get("recording"),
+        sides=tuple(side for side in sides if side.groups),
+        histories=_histories(store, networks, missing),
+        missing=tuple(missing),
+    )
+
+
+def learned(networks: xr.Dataset) -> np.ndarray:
+    """Which networks count."""
+    return np.asarray(networks["status"].values.astype(str) == "converged")
+
+
+def chosen_networks(networks: xr.Dataset) -> list[int]:
+    """One network per activation to draw: of those that learned, the one of median population similarity.
+
+    The lower of the two in the middle where their number is even; ties go to the first. The median shows what is
+    usual; the best would flatter.
+    """
+    chosen = []
+    population = networks["population"].values.astype(float)
+    activation = networks["activation"].values.astype(str)
+    for name in sorted(set(activation)):
+        of_kind = np.flatnonzero((activation == name) & learned(networks))
+        if not of_kind.size:
+            continue
+        known = of_kind[np.isfinite(population[of_kind])]
+        order = known[np.argsort(population[known], kind="stable")] if known.size else of_kind
+        chosen.append(int(order[(order.size - 1) // 2]))
+    return chosen
+
+
+def network_name(networks: xr.Dataset, k: int) -> str:
+    """How a network is called in figures: activation, penalty and seed."""
+    activation = str(networks["activation"].values[k]).replace("_", " ")
+    name = f"{activation}, penalty {float(networks['penalty_rate'].values[k]):g}"
+    return f"{name}, seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else name
+
+
+def _load(store: RunStore, name: str, missing: list[str], what: str) -> dict[str, xr.Dataset]:
+    """The groups of a file; none, and a sentence, where it is missing or damaged."""
+    if not store.path(f"{name}.nc").is_file():
+        missing.append(f"{what} cannot be shown: no file {name}.nc.")
+        return {}
+    try:
+        return store.load(name)
+    except DataError as error:
+        missing.append(str(error))
+        return {}
+
+
+def _reasons(groups: Mapping[str, xr.Dataset], name: str) -> list[str]:
+    """Why analyses of one side were left out, as the run noted it."""
+    if "account" not in groups:
+        return []
+    reasons = json.loads(groups["account"].attrs.get("reasons", "{}"))
+    return [f"{what.replace('_', ' ')} of {name} was left out: {reason}" for what, reason in reasons.items()]
+
+
+def _verdicts(store: RunStore, missing: list[str]) -> tuple[Verdict, ...]:
+    path = store.path("claims.json")
+    if not path.is_file():
+        missing.append("No claims were judged: no file claims.json.")
+        return ()
+    return tuple(Verdict.from_dict(values) for values in read_json(path))
+
+
+def _histories(store: RunStore, networks: xr.Dataset | None, missing: list[str]) -> dict[str, xr.Dataset]:
+    if networks is None:
+        return {}
+    histories = {}
+    for name in map(str, networks["id"].values):
+        groups = _load(store, f"networks/{name}", missing, f"Training of network {name}")
+        if "history" in groups and "loss" in groups["history"]:
+            histories[name] = groups["history"]
+    return histories

@@ -1,0 +1,262 @@
+"""The report of a run: one page that needs nothing but itself, and its figures as files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from dynaprobe.report.catalogue import missing_figures, report_figures
+from dynaprobe.report.export import save_figure
+from dynaprobe.report.gather import RunContents, gather
+from dynaprobe.report.tables import NETWORK_COLUMNS, failed_networks, flat_settings, network_rows, recording_row
+from dynaprobe.study.store import RunStore, write_atomically
+
+# What a run worked out from the recording, beside the settings it was given.
+RESOLVED = ("resolved_comparison", "timing_facts", "mapping")
+MARKS = {"supported": "✓", "opposed": "✗", "undecided": "?", "not tested": "–"}
+# Figures stand a little larger on the screen than in print, where one reads from nearer.
+SCREEN_SCALE = 1.25
+_DOI = re.compile(r"doi:\s?(10\.\d{4,}/[^\s,;)]*[^\s,;.)])")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    name: str
+    title: str
+    caption: str
+    svg: Markup
+
+
+def write_report(store: RunStore) -> Path:
+    """Write ``report/index.html`` and ``report/figures/NAME.svg`` and ``.pdf`` of a run.
+
+    The page works offline: styles, script and figures are inside. The same run gives the same bytes. What the run
+    does not hold is said in words.
+
+    Args:
+        store: a run, finished or not.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        DataError: when the folder holds no run or cannot be written to.
+    """
+    run = gather(store)
+    folder = store.path("report")
+    drawn = []
+    for figure in report_figures(run):
+        svg = save_figure(figure.draw(), folder / "figures", figure.name)
+        label = f"{figure.title}. {figure.caption}"
+        drawn.append(_Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, label)))
+    page = _environment().get_template("study.html.j2").render(**_context(run, drawn))
+    return write_atomically(folder / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def inline_svg(svg: str, label: str) -> Markup:
+    """An ``<svg>`` for a page: named for screen readers, at most `SCREEN_SCALE` times its print size."""
+    head, rest = svg[: svg.index(">") + 1], svg[svg.index(">") + 1 :]
+    width_pt = float(re.search(r'\bwidth="([\d.]+)pt"', head).group(1))  # type: ignore[union-attr]
+    head = re.sub(r'\s(?:width|height|xmlns(?::xlink)?|version)="[^"]*"', "", head)
+    named = f'<svg role="img" aria-label="{escape(label)}" style="width: {width_pt * SCREEN_SCALE:.0f}pt"'
+    return Markup(named + head.removeprefix("<svg") + rest)
+
+
+def linked(text: str) -> Markup:
+    """Text with every DOI as a link; all else is escaped."""
+    parts, last = [], 0
+    for match in _DOI.finditer(text):
+        doi = escape(match.group(1))
+        parts += [escape(text[last : match.start()]), Markup(f'<a href="https://doi.org/{doi}">doi:{doi}</a>')]
+        last = match.end()
+    return Markup("").join([*parts, escape(text[last:])])
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dynaprobe.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["linked"] = linked
+    return environment
+
+
+def _part(name: str) -> Markup:
+    """A file of the package that goes into the page as it is."""
+    return Markup(files("dynaprobe.report").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
+    manifest = run.manifest
+    return {
+        "css": _part("study.css"),
+        "script": _part("sort.js"),
+        "study": manifest.get("study", "without a name"),
+        "preset": manifest.get("preset"),
+        "title": manifest.get("title") or f"Study {manifest.get('study', 'without a name')}",
+        "citation": manifest.get("citation", ""),
+        "lead": _lead(run),
+        "verdicts": run.verdicts,
+        "marks": MARKS,
+        "compared": _compared(run),
+        "steps": _steps(run),
+        "left_out": _left_out(run),
+        "missing": [*run.missing, *missing_figures(run)],
+        "networks_lead": _networks_lead(run),
+        "columns": NETWORK_COLUMNS,
+        "rows": network_rows(run.networks) if run.networks is not None else [],
+        "recording_row": recording_row(run.recording) if run.recording is not None else [],
+        "failed": failed_networks(run.networks) if run.networks is not None else [],
+        "figures_lead": _figures_lead(run),
+        "figures": drawn,
+        "settings": flat_settings(manifest.get("settings", {}))
+        + flat_settings({name: manifest[name] for name in RESOLVED if name in manifest}),
+        "command": repeat_command(manifest),
+        "provenance": _provenance(manifest),
+        "methods": manifest.get("methods", []),
+    }
+
+
+def _lead(run: RunContents) -> str:
+    decisions = [verdict.decision for verdict in run.verdicts]
+    if not decisions:
+        return "No claim was judged."
+    counts = [f"{decisions.count(word)} {word}" for word in MARKS if word in decisions]
+    ended = (
+        ""
+        if run.manifest.get("state") == "complete"
+        else " The run is not complete; this is what it holds so far."
+    )
+    return f"Of {len(decisions)} claims: {', '.join(counts)}.{ended}"
+
+
+def _compared(run: RunContents) -> list[str]:
+    recording = run.manifest.get("recording")
+    if not recording:
+        return ["The run does not say which recording it was compared with."]
+    made = (
+        "simulated from a teacher network of known mechanism" if recording.get("kind") == "simulated" else "given"
+    )
+    sentences = [
+        f"The recording was {made}: {recording.get('source', 'source not noted')}; "
+        f"{recording.get('n_sessions', '?')} session(s), {recording.get('n_units', '?')} units."
+    ]
+    if recording.get("summary"):
+        sentences.append(str(recording["summary"]))
+    if recording.get("rules"):
+        sentences.append("Rules of reading: " + "; ".join(map(str, recording["rules"])) + ".")
+    if windows := _windows(run.manifest.get("resolved_comparison", {})):
+        sentences.append(windows)
+    sentences.append(
+        "Every network that learned the task was rendered as a spiking recording and went through the same "
+        "preprocessing and the same analyses as the recorded units."
+    )
+    return sentences
+
+
+def _windows(resolved: Mapping[str, Any]) -> str:
+    """The windows of the analyses, as they were resolved for this recording."""
+    events = {"preparatory": "target onset", "peri_movement": "movement onset", "jpca": "movement onset"}
+    parts = [
+        f"{name.replace('_', '-')} {span[0]:g} to {span[1]:g} ms from {event}"
+        for name, event in events.items()
+        if (span := resolved.get(f"{name}_window_ms"))
+    ]
+    return f"Windows: {'; '.join(parts)}." if parts else ""
+
+
+def _left_out(run: RunContents) -> list[tuple[str, int]]:
+    """What was left out or mended, by reason: on reading the recording, and on averaging each side drawn."""
+    recording = run.manifest.get("recording", {})
+    rows = [*recording.get("left_out", {}).items()]
+    rows += [(f"{what} (mended)", count) for what, count in recording.get("mended", {}).items()]
+    for side in run.sides:
+        noted = side.groups["psth"].attrs.get("left_out", "{}") if "psth" in side.groups else "{}"
+        rows += [(f"{reason} ({side.name})", count) for reason, count in json.loads(noted).items() if count]
+    return rows
+
+
+def _steps(run: RunContents) -> list[str]:
+    """What was done to the recording's rates, as its arrays say themselves."""
+    for group in ("psth", "pca"):
+        for side in run.sides:
+            data = side.groups.get(group)
+            if data is not None:
+                attrs = data["mean"].attrs if group == "psth" and data["mean"].attrs else data.attrs
+                return [step for step in str(attrs.get("preprocessing", "")).split("\n") if step]
+    return []
+
+
+def _networks_lead(run: RunContents) -> str:
+    if run.networks is None:
+        return "The run holds no table of networks."
+    n, n_failed = run.networks.sizes["network"], len(failed_networks(run.networks))
+    if n_failed == n:
+        return f"{n} networks were trained; none learned the task, so nothing was compared."
+    return (
+        f"{n} networks were trained; {n - n_failed} learned the task and were compared, {n_failed} did not. "
+        "Pressing a heading sorts the table. A dash stands where there is no number."
+    )
+
+
+def _figures_lead(run: RunContents) -> str:
+    names = [side.name for side in run.sides if side.activation is not None]
+    if not names:
+        return "No network is drawn beside the recording."
+    return (
+        f"Drawn beside the recording: {'; '.join(names)}. Of each activation this is the network whose population "
+        "similarity is the median of those that learned (of an even number, the lower of the two in the middle). The "
+        "colour of a direction is the same in every figure."
+    )
+
+
+def repeat_command(manifest: Mapping[str, Any]) -> str:
+    """The command line that repeats a run."""
+    if manifest.get("command"):
+        command = manifest["command"]
+        return command if isinstance(command, str) else shlex.join(map(str, command))
+    words = ["dynaprobe", "study", str(manifest.get("study", "NAME"))]
+    if manifest.get("preset"):
+        words += ["--preset", str(manifest["preset"])]
+    words += ["--seed", str(manifest.get("seed", 0))]
+    recording = manifest.get("recording", {})
+    if recording.get("kind") == "given":
+        words += ["--recording", str(recording.get("source", "FILE_OR_FOLDER"))]
+    return shlex.join(words)
+
+
+def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (name.capitalize(), str(manifest[name]))
+        for name in ("seed", "state", "started", "finished")
+        if name in manifest
+    ]
+    timing = manifest.get("timing_s") or manifest.get("timing") or {}
+    rows += [(f"Time: {name}", f"{float(value):.1f} s") for name, value in timing.items()]
+    made = manifest.get("provenance", {})
+    rows += [(f"Version of {name}", str(value)) for name, value in made.get("packages", {}).items()]
+    rows += [
+        (name.removeprefix("n_").replace("_", " ").capitalize(), str(value))
+        for name, value in made.items()
+        if name != "packages"
+    ]
+    hashes = manifest.get("recording", {}).get("files_sha256") or manifest.get("recording_sha256")
+    if isinstance(hashes, Mapping):
+        rows += [(f"SHA-256 of {name}", str(value)) for name, value in hashes.items()]
+    elif hashes:
+        rows.append(("SHA-256 of the recording", str(hashes)))
+    return rows

@@ -1,0 +1,133 @@
+"""Numbers of a run as rows of text: what a table shows, and the exact value behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynaprobe.report.gather import learned
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table of networks.
+
+    Attributes:
+        name: variable of the summary.
+        title: heading.
+        form: how numbers are written; empty for text.
+        meaning: what a reader must know.
+    """
+
+    name: str
+    title: str
+    form: str = ""
+    meaning: str = ""
+
+
+NETWORK_COLUMNS: tuple[Column, ...] = (
+    Column("id", "Network"),
+    Column("activation", "Activation"),
+    Column("penalty_rate", "Rate penalty", "g"),
+    Column("status", "Status"),
+    Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
+    Column("single_unit", "Single units", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
+    Column("single_unit_p", "p", ".3f", "chance of so high a single-unit similarity among surrogates"),
+    Column("population", "Population", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
+    Column("population_p", "p (pop.)", ".3f", "chance of so high a population similarity among surrogates"),
+    Column("alignment_index", "Alignment", ".2f", "movement variance in preparatory PCs, 1 for equal subspaces"),
+    Column("jpca_r2_skew", "R² rot.", ".2f", "jPCA: changes explained by a pure rotation"),
+    Column("jpca_hz", "Hz", ".2f", "jPCA: frequency of the fastest plane"),
+    Column("n_pcs_90", "PCs", "d", "principal components for 90 % of the variance"),
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """One field of a table: as shown, and exactly."""
+
+    text: str
+    exact: str
+    is_text: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network."""
+
+    values: tuple[Value, ...]
+    learned: bool
+
+
+def network_rows(networks: xr.Dataset) -> list[Row]:
+    """A row per network, in the order of the grid."""
+    counts = learned(networks)
+    return [
+        Row(tuple(_value(networks, column, k) for column in NETWORK_COLUMNS), bool(counts[k]))
+        for k in range(networks.sizes["network"])
+    ]
+
+
+def failed_networks(networks: xr.Dataset) -> list[tuple[str, str]]:
+    """Name and reason of every network that does not count."""
+    reasons = networks["reason"].values if "reason" in networks else np.full(networks.sizes["network"], "")
+    return [
+        (str(networks["id"].values[k]), str(reasons[k]) or str(networks["status"].values[k]).replace("_", " "))
+        for k in np.flatnonzero(~learned(networks))
+    ]
+
+
+def _value(networks: xr.Dataset, column: Column, k: int) -> Value:
+    if column.name not in networks.variables:
+        return Value(NOTHING, "", not column.form)
+    found = networks[column.name].values[k]
+    if not column.form:
+        text = str(found).replace("_", " ") if column.name in ("status", "activation") else str(found)
+        return Value(text, text, True)
+    return number(float(found), column.form)
+
+
+def number(value: float, form: str) -> Value:
+    """A number as it is shown, with the number itself."""
+    if not np.isfinite(value):
+        return Value(NOTHING, "", False)
+    text = f"{int(value):d}" if form == "d" else f"{value:{form}}"
+    # A number that rounds to nothing has no sign.
+    text = text.lstrip("-") if float(text) == 0 else text
+    return Value(text.replace("-", "\N{MINUS SIGN}") if form != "g" else text, repr(value), False)
+
+
+def recording_row(recording: xr.Dataset) -> list[Value]:
+    """The recording's own numbers under the columns of the networks, where there are such."""
+    values = [Value("recording", "recording", True)]
+    for column in NETWORK_COLUMNS[1:]:
+        known = bool(column.form) and column.name in recording
+        values.append(number(float(recording[column.name]), column.form) if known else Value("", "", True))
+    return values
+
+
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as dotted names and values."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            rows += flat_settings(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", _plain(value)))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) if value else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
