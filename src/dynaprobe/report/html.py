@@ -219,8 +219,8 @@ def _figures_lead(run: RunContents) -> str:
         return "No network is drawn beside the recording."
     return (
         f"Drawn beside the recording: {'; '.join(names)}. Of each activation this is the network whose population "
-        "similarity is the median of those that learned (of an even number, the lower of the two in the middle). The "
-        "colour of a direction is the same in every figure."
+        "similarity is the median of those that learned (of an even number, the lower of the two in the middle). "
+        "The colour of a direction is the same in every figure."
     )
 
 
