@@ -107,28 +107,34 @@ def _backward(dynamics: UnitDynamics, kept: tuple[Array, ...], cotangents: Activ
     alpha, slope_of_rate = dynamics.alpha, dynamics.activation.slope_of_rate
     before = jnp.concatenate([r0[None], rates[:-1]])
 
-    def step(carried: Array, at: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array, Array]]:
-        g_state, g_rate, r, r_before, v = at
-        adjoint = carried + g_state + slope_of_rate(r) * g_rate
-        slope = slope_of_rate(r_before)
-        # A' l, the adjoint handed on to the step before
-        handed_on = (1 - alpha) * adjoint + alpha * slope * (adjoint @ w_rec)
-        squared, squared_on = jnp.sum(adjoint**2, -1), jnp.sum(handed_on**2, -1)
-        alive = (squared > SMALLEST_SQUARED_ADJOINT) & (squared_on > SMALLEST_SQUARED_ADJOINT)
-        squared = jnp.where(alive, squared, 1.0)
-        squared_on = jnp.where(alive, squared_on, 1.0)
-        ratio = jnp.sqrt(squared_on / squared)
-        # dOmega/dW = a sum_t l (slope o c A'l)^T with c = 2 v (ratio - 1) / (|A'l| |l|): the left factor is that
-        # of the gradient of E, a sum_t l r^T, so both share one product.
-        c = jnp.where(alive, 2 * v * (ratio - 1) / jnp.sqrt(squared_on * squared), 0.0)
-        right = r_before + c[:, None] * slope * handed_on
-        return handed_on, (adjoint, right, jnp.where(alive, (ratio - 1) ** 2, 0.0))
+    def step(from_later: Array, at: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+        g_state, g_rate, r, r_before = at
+        adjoint = from_later + g_state + slope_of_rate(r) * g_rate
+        # A' l, which the step before receives
+        handed_on = (1 - alpha) * adjoint + alpha * slope_of_rate(r_before) * (adjoint @ w_rec)
+        return handed_on, (adjoint, handed_on)
 
-    xs = (*cotangents, rates, before, vanishing)
-    start = jnp.zeros_like(r0)
-    at_start, (adjoints, right, per_transition) = jax.lax.scan(step, start, xs, reverse=True)
-    g_w = alpha * jnp.einsum("tbi,tbj->ij", adjoints, right)
+    at_start, (adjoints, handed_on) = jax.lax.scan(
+        step, jnp.zeros_like(r0), (*cotangents, rates, before), reverse=True
+    )
+    per_transition, c = _vanishing_terms(adjoints, handed_on)
+    # dE/dW = a sum_t l_t r_{t-1}^T and dOmega/dW = a sum_t l_t (f' o c v A'l)_t^T: one product gives their sum.
+    right = before + (vanishing * c)[..., None] * slope_of_rate(before) * handed_on
+    n_units = r0.shape[-1]
+    g_w = alpha * (adjoints.reshape(-1, n_units).T @ right.reshape(-1, n_units))
     return g_w, at_start, adjoints, per_transition
+
+
+def _vanishing_terms(
+    adjoints: Float[Array, "time trial unit"], handed_on: Float[Array, "time trial unit"]
+) -> tuple[Float[Array, "time trial"], Float[Array, "time trial"]]:
+    """``(|A'l| / |l| - 1)^2`` of each transition, and c so that its derivative with respect to A'l is ``c A'l``."""
+    squared, squared_on = jnp.sum(adjoints**2, -1), jnp.sum(handed_on**2, -1)
+    alive = (squared > SMALLEST_SQUARED_ADJOINT) & (squared_on > SMALLEST_SQUARED_ADJOINT)
+    squared, squared_on = jnp.where(alive, squared, 1.0), jnp.where(alive, squared_on, 1.0)
+    excess = jnp.sqrt(squared_on / squared) - 1
+    c = 2 * excess / jnp.sqrt(squared_on * squared)
+    return jnp.where(alive, excess**2, 0.0), jnp.where(alive, c, 0.0)
 
 
 evolve.defvjp(_forward, _backward)

@@ -28,6 +28,15 @@ def everywhere(tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(device_mesh(), PartitionSpec()))
 
 
+def program_settings(settings: FitSettings) -> FitSettings:
+    """The settings with all those at their defaults that `advance` does not look at.
+
+    What is left decides whether a program compiled before can be used again. Penalty weights travel as arrays.
+    """
+    looked_at = ("n_updates", "batch_size", "learning_rate", "learning_rate_end", "schedule", "warmup_updates")
+    return FitSettings(**{name: getattr(settings, name) for name in (*looked_at, "clip_norm")})
+
+
 @partial(jax.jit, static_argnames=("task", "settings"))
 def advance(
     members: Member, start: Int[Array, ""], stop: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
@@ -52,21 +61,21 @@ def advance(
     return _for_all_members(updates, members, start, stop)
 
 
-@partial(jax.jit, static_argnames=("task", "settings"))
+@partial(jax.jit, static_argnames=("task",))
 def validate(
-    members: Member, trials: Trials, update: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
+    members: Member, trials: Trials, update: Int[Array, ""], patience: Int[Array, ""], *, task: AbstractTask
 ) -> MemberState:
     """Validate every member that is still training."""
 
-    def one(member: Member, trials: Trials, update: Array) -> MemberState:
+    def one(member: Member, trials: Trials, update: Array, patience: Array) -> MemberState:
         result: MemberState = jax.lax.cond(
             member[0].phase == Phase.TRAINING,
-            lambda: validate_member(task, settings, trials, member, update),
+            lambda: validate_member(task, trials, member, update, patience),
             lambda: member[0],
         )
         return result
 
-    return _for_all_members(one, members, trials, update)
+    return _for_all_members(one, members, trials, update, patience)
 
 
 def _for_all_members(function: Callable[..., MemberState], members: Member, *shared: Any) -> MemberState:

@@ -20,13 +20,14 @@ from dynaprobe.core.random import key, member_keys
 from dynaprobe.core.trials import Trials
 from dynaprobe.model.ensemble import Ensemble
 from dynaprobe.tasks.base import AbstractTask
-from dynaprobe.training.across_devices import advance, everywhere, validate
+from dynaprobe.training.across_devices import advance, everywhere, program_settings, validate
 from dynaprobe.training.objective import PENALTIES, check_hyperparameters
 from dynaprobe.training.settings import FitSettings
 from dynaprobe.training.state import FitState, MemberState, Phase, check_resumable, initial_state
 
 # Python takes over again about this often, to show progress and to notice Ctrl-C.
 CALL_DURATION_S = 1.0
+NO_END = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,17 @@ def fit(
     state = everywhere(state)
     keys = everywhere(member_keys(key(seed, "training", "updates"), ensemble.seeds))
     penalties = everywhere(_penalty_weights(ensemble, settings))
+    program = program_settings(settings)
+    patience = jnp.int32(settings.patience if settings.patience is not None else NO_END)
     clock = _Clock(int(state.n_done))
     while int(state.n_done) < settings.n_updates:
         done = int(state.n_done)
         stop = _next_stop(done, done + clock.n_per_call, settings)
         members = advance(
-            (state.members, keys, penalties), jnp.int32(done), jnp.int32(stop), task=task, settings=settings
+            (state.members, keys, penalties), jnp.int32(done), jnp.int32(stop), task=task, settings=program
         )
         if stop % settings.validate_every == 0 or stop == settings.n_updates:
-            members = validate(
-                (members, keys, penalties), held_out, jnp.int32(stop - 1), task=task, settings=settings
-            )
+            members = validate((members, keys, penalties), held_out, jnp.int32(stop - 1), patience, task=task)
         state = FitState(jnp.int32(stop), state.seed, jax.block_until_ready(members))
         clock.tick(stop)
         if on_update is not None:

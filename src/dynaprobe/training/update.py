@@ -92,7 +92,7 @@ def update_member(
 
 
 def validate_member(
-    task: AbstractTask, settings: FitSettings, trials: Trials, member: Member, update: Int[Array, ""]
+    task: AbstractTask, trials: Trials, member: Member, update: Int[Array, ""], patience: Int[Array, ""]
 ) -> MemberState:
     """Measure one training member on the held-out trials after an update; keep its parameters if they are best."""
     state, key, penalties = member
@@ -101,7 +101,6 @@ def validate_member(
     measures = task.performance(terms.outputs, trials)
     better = terms.cost < state.best_cost
     n_stale = jnp.where(better, 0, state.n_stale + 1)
-    patience = settings.patience if settings.patience is not None else np.iinfo(np.int32).max
     stops = n_stale >= patience
     past = state.history
     history = eqx.tree_at(
