@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -135,15 +136,17 @@ def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
         program = [sys.executable, "-m", "dynaprobe.cli.app", "train", "--settings", str(settings)]
         return [*program, "--out", str(tmp_path / out), *more]
 
-    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL)
+    # The three processes share their compiled programs, in a cache of their own.
+    env = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "true", "DYNAPROBE_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, env=env)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob("checkpoints/[!.]*.nc")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    resumed = subprocess.run(command("killed", "--resume"), check=True, capture_output=True, text=True)
+    resumed = subprocess.run(command("killed", "--resume"), check=True, capture_output=True, text=True, env=env)
     assert "Going on from update" in resumed.stdout
-    subprocess.run(command("alone"), check=True, capture_output=True)
+    subprocess.run(command("alone"), check=True, capture_output=True, env=env)
     names = sorted(file.stem for file in (tmp_path / "alone" / "networks").iterdir())
     assert len(names) == 2
     assert_same_networks(tmp_path / "alone" / "networks", tmp_path / "killed" / "networks", names)

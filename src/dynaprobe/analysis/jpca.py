@@ -74,13 +74,7 @@ def jpca(
     _check_request(rates, n_pcs)
     normalised = soft_normalise(rates.astype(np.float64), constant=constant, fraction=fraction)
     activity = window(_around(subtract_condition_mean(normalised), event), start_ms=start_ms, stop_ms=stop_ms)
-    if activity.sizes["time"] < 3:
-        raise RatesError(
-            "window",
-            rule="hold at least three bins",
-            received=f"{activity.sizes['time']} bins in [{start_ms:g}, {stop_ms:g}) ms",
-            remedy="Widen it or use finer bins",
-        )
+    _check_window(activity, start_ms, stop_ms)
     axes, variance = principal_axes(samples(activity))
     _check_rank(variance, n_pcs, activity)
     X = activity.values @ axes[:n_pcs].T
@@ -225,6 +219,16 @@ def _check_request(rates: xr.DataArray, n_pcs: int) -> None:
             rule="have at least 2 entries, since the mean over conditions is removed",
             received=rates.sizes["condition"],
             remedy="Give the rates of every condition, not their mean",
+        )
+
+
+def _check_window(activity: xr.DataArray, start_ms: float, stop_ms: float) -> None:
+    if activity.sizes["time"] < 3:
+        raise RatesError(
+            "window",
+            rule="hold at least three bins",
+            received=f"{activity.sizes['time']} bins in [{start_ms:g}, {stop_ms:g}) ms",
+            remedy="Widen it or use finer bins",
         )
 
 

@@ -1,0 +1,117 @@
+"""The rule of claim 1, on tables whose answer is known, and the presets."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynaprobe.cli.inputs import study_settings
+from dynaprobe.core.errors import SettingsError
+from dynaprobe.studies import kao2019
+from dynaprobe.studies.table import STUDIES, study_named
+from dynaprobe.study.statistics import mean_interval
+
+
+def cells(*rows: tuple[float, float], half_width: float = 0.1, n: int = 5) -> xr.Dataset:
+    """Cells with the given means of single units and population, and symmetric intervals."""
+    single, population = np.array(rows).T
+    data: dict = {"n_networks": ("cell", np.full(len(rows), n)), "n_learned": ("cell", np.full(len(rows), n))}
+    for name, mean in (("single_unit", single), ("population", population), ("gap", single - population)):
+        for part, shift in (("mean", 0.0), ("low", -half_width), ("high", half_width)):
+            data[f"{name}_{part}"] = ("cell", mean + shift)
+    return xr.Dataset(data, coords={"cell": [f"cell {k}" for k in range(len(rows))]})
+
+
+@pytest.mark.parametrize(
+    ("rows", "decision"),
+    [
+        ([(0.8, 0.2), (0.2, 0.1)], "supported"),
+        ([(0.8, 0.9), (0.2, 0.1)], "opposed"),
+        ([(0.8, 0.9), (0.9, 0.55)], "undecided"),  # one that does both, one that may
+        ([(0.3, 0.2), (0.2, 0.9)], "undecided"),  # none reproduces single units
+        ([(0.55, 0.1)], "undecided"),  # its interval reaches below the bar
+        ([(0.8, 0.9), (0.8, 0.2)], "supported"),
+    ],
+)
+def test_the_rule_of_claim_1(rows, decision):
+    verdict = kao2019.claim_1(cells(*rows), bar=0.5)
+    assert verdict.decision == decision
+
+
+def test_the_sentence_holds_the_numbers():
+    verdict = kao2019.claim_1(cells((0.8, 0.2), (0.3, 0.1)), bar=0.5)
+    assert "1 of 2 cells reproduce single units" in verdict.sentence
+    assert "cell 0: single units 0.80 [0.70, 0.90], population 0.20 [0.10, 0.30]" in verdict.sentence
+    assert "mean gap between the two levels +0.40" in verdict.sentence
+    assert verdict.numbers["n_apart"] == 1
+
+
+def test_cells_without_a_network_decide_nothing():
+    empty = cells((np.nan, np.nan), n=0)
+    verdict = kao2019.claim_1(empty, bar=0.5)
+    assert verdict.decision == "undecided"
+    assert "no network learned the task" in verdict.sentence
+
+
+def test_noise_rarely_decides():
+    """Cells at the bar on both levels, five seeds, Bonferroni intervals: a wrong word in at most 5 % of runs."""
+    rng = np.random.default_rng(0)
+    n_runs, n_cells, wrong = 1000, 4, 0
+    for _ in range(n_runs):
+        data: dict = {"n_learned": ("cell", np.full(n_cells, 5))}
+        for name in ("single_unit", "population"):
+            found = [
+                mean_interval(0.5 + 0.2 * rng.normal(size=5), n_comparisons=2 * n_cells) for _ in range(n_cells)
+            ]
+            for part in ("mean", "low", "high"):
+                data[f"{name}_{part}"] = ("cell", [getattr(i, part) for i in found])
+        table = xr.Dataset(data, coords={"cell": [str(k) for k in range(n_cells)]})
+        wrong += kao2019.claim_1(table, bar=0.5).decision != "undecided"
+    assert wrong / n_runs <= 0.05
+
+
+@pytest.mark.parametrize("name", kao2019.PRESETS)
+def test_presets_are_settings(name):
+    settings = study_settings(kao2019.STUDY, name, None, [])
+    assert isinstance(settings, kao2019.Kao2019Settings)
+
+
+def test_later_settings_win(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("n_seeds = 7\n[fit]\nn_updates = 11\n[mapping]\ndirection = 'x'\n")
+    settings = study_settings(kao2019.STUDY, "smoke", file, ["fit.n_updates=12", "activations=['relu']"])
+    assert (settings.n_seeds, settings.fit.n_updates, settings.activations) == (7, 12, ("relu",))
+
+
+@pytest.mark.parametrize(
+    ("preset", "text", "changes", "sentence"),
+    [
+        ("huge", "", [], "--preset must be one of smoke, demo, standard, full, but got huge"),
+        (
+            "smoke",
+            "[fit]\nn_update = 3",
+            [],
+            "must have a known name, but got fit.n_update. Did you mean fit.n_updates",
+        ),
+        ("smoke", "", ["n_seeds=0"], "--set: n_seeds must be greater than or equal to 1, but got 0"),
+        ("smoke", "", ["n_seeds"], "--set must read NAME=VALUE, but got n_seeds"),
+        ("smoke", "n_seeds =", [], "settings file must be valid TOML"),
+    ],
+)
+def test_bad_settings_are_one_sentence(tmp_path, preset, text, changes, sentence):
+    file = tmp_path / "s.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        study_settings(kao2019.STUDY, preset, file, changes)
+
+
+def test_the_table_of_studies():
+    assert study_named("kao2019") is kao2019.STUDY
+    with pytest.raises(SettingsError, match="study must be one of kao2019, but got kao"):
+        study_named("kao")
+    for study in STUDIES.values():
+        assert {"smoke", "demo", "standard", "full"} <= study.presets.keys()
+        assert len({claim.id for claim in study.claims}) == len(study.claims)
