@@ -128,7 +128,7 @@ def _backward(dynamics: UnitDynamics, kept: tuple[Array, ...], cotangents: Activ
 def _vanishing_terms(
     adjoints: Float[Array, "time trial unit"], handed_on: Float[Array, "time trial unit"]
 ) -> tuple[Float[Array, "time trial"], Float[Array, "time trial"]]:
-    """``(|A'l| / |l| - 1)^2`` of each transition, and c so that its derivative with respect to A'l is ``c A'l``."""
+    """``(|A'l| / |l| - 1)^2`` of each transition, and c so that its derivative by A'l is ``c A'l``."""
     squared, squared_on = jnp.sum(adjoints**2, -1), jnp.sum(handed_on**2, -1)
     alive = (squared > SMALLEST_SQUARED_ADJOINT) & (squared_on > SMALLEST_SQUARED_ADJOINT)
     squared, squared_on = jnp.where(alive, squared, 1.0), jnp.where(alive, squared_on, 1.0)
