@@ -153,10 +153,11 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
             seed=run.seed,
             name=network.id,
         )
+        side = population(rendered, settings, seed=run.seed)
     except DataError as error:
+        # A network that hardly moves in some direction cannot be aligned to its movement; that is a finding.
         run.store.save(name, {"account": _account({}, {"all": str(error)})})
         return
-    side = population(rendered, settings, seed=run.seed)
     results, reasons = describe(side, settings, seed=run.seed, gallery=sides.reference.gallery)
     results |= score(side, recorded, settings, seed=run.seed)
     points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)

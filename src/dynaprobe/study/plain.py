@@ -30,7 +30,7 @@ class TrainSettings(JobSettings):
 
 
 def train_ensemble(
-    settings: TrainSettings, out: Path, *, seed: int, resume: bool, progress: Progress
+    settings: TrainSettings, out: Path, *, seed: int = 0, resume: bool = False, progress: Progress | None = None
 ) -> list[TrainedNetwork]:
     """Train the networks of an ensemble into a run's folder; see `dynaprobe.study.jobs.train`.
 
