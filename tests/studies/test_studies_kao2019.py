@@ -81,9 +81,9 @@ def test_presets_are_settings(name):
 
 def test_later_settings_win(tmp_path):
     file = tmp_path / "s.toml"
-    file.write_text("n_seeds = 7\n[fit]\nn_updates = 11\n[mapping]\ndirection = 'x'\n")
-    settings = study_settings(kao2019.STUDY, "smoke", file, ["fit.n_updates=12", "activations=['relu']"])
-    assert (settings.n_seeds, settings.fit.n_updates, settings.activations) == (7, 12, ("relu",))
+    file.write_text("n_seeds = 7\n[fit]\nn_updates = 110\n[mapping]\ndirection = 'x'\n")
+    settings = study_settings(kao2019.STUDY, "smoke", file, ["fit.n_updates=120", "activations=['relu']"])
+    assert (settings.n_seeds, settings.fit.n_updates, settings.activations) == (7, 120, ("relu",))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,18 @@ METHODS = (
 )
 
 
+# Our choice, by search on the protocol's task: warmed up to 1e-2, the bar is reached in 200 updates, where 1e-3 needs
+# thousands. Every network of a preset gets the same.
+TRAINING = FitSettings(
+    n_updates=1500,
+    batch_size=64,
+    learning_rate=1e-2,
+    learning_rate_end=2e-4,
+    warmup_updates=30,
+    checkpoint_every=100,
+)
+
+
 class Kao2019Settings(Settings):
     """Settings of the study; defaults are those of the protocol.
 
@@ -86,7 +98,7 @@ class Kao2019Settings(Settings):
 
     task: DelayedReach = DelayedReach()
     network: NetworkSettings = NetworkSettings()
-    fit: FitSettings = FitSettings(checkpoint_every=100)
+    fit: FitSettings = TRAINING
     activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("tanh", "relu")
     rate_penalties: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1e-4, 1e-3, 1.9e-3, 1e-2, 1e-1, 1.0)
     n_seeds: Annotated[int, Field(ge=1)] = 5
@@ -99,27 +111,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "network.n_units": 50,
         "fit.n_updates": 300,
-        "fit.learning_rate": 8e-3,
         "fit.batch_size": 32,
-        "fit.threshold": 0.5,
+        "fit.learning_rate": 2e-2,
         "activations": ("tanh",),
-        "rate_penalties": (0.0, 1e-1),
+        "rate_penalties": (0.0, 1e-2),
         "n_seeds": 2,
         "battery.comparison.n_splits": 2,
         "battery.comparison.n_floor": 20,
         "battery.comparison.n_chance": 200,
-        "battery.n_fixed_point_starts": 64,
+        "battery.n_fixed_point_starts": 32,
     },
     "demo": {
-        "fit.n_updates": 600,
+        "fit.n_updates": 500,
         "fit.batch_size": 32,
-        "rate_penalties": (0.0, 1e-2, 1e-1),
-        "n_seeds": 3,
+        "rate_penalties": (0.0, 1e-3, 1e-2, 1e-1),
         "battery.comparison.n_splits": 4,
         "battery.comparison.n_floor": 50,
-        "battery.n_fixed_point_starts": 128,
+        "battery.n_fixed_point_starts": 48,
     },
-    "standard": {"fit.n_updates": 1500},
+    "standard": {},
     "full": {
         "fit.n_updates": 3000,
         "activations": ("tanh", "relu", "softplus", "rectified_tanh", "sigmoid"),
