@@ -149,7 +149,16 @@ def test_mistakes_are_one_sentence(tmp_path, monkeypatch, dynaprobe, arguments, 
 
 
 def test_a_recording_that_lacks_an_event_says_how_to_map_it(tmp_path, dynaprobe):
-    made = dynaprobe("simulate-recording", tmp_path / "r.nwb", "--units", "5", "--repeats", "6", "--targets", "4")
+    made = dynaprobe(
+        "simulate-recording",
+        tmp_path / "r.nwb",
+        "--set",
+        "n_units=5",
+        "--set",
+        "n_repeats=6",
+        "--set",
+        "n_targets=4",
+    )
     assert made.code == 0, made.err
     wrong = dynaprobe(*quick(tmp_path / "run", "--recording", tmp_path / "r.nwb", "--map", "go_cue=nope_time"))
     assert wrong.code == 2

@@ -107,6 +107,17 @@ def test_the_recording_has_the_timing_that_was_asked_for(recording):
     assert len(recording.conditions) == 8
 
 
+def test_rates_stay_in_the_range_that_was_asked_for():
+    """Neurons with a lowest rate of 20 and a highest of 50 spikes/s fire in between, within counting error."""
+    session = teacher_recording(
+        n_units=20, n_repeats=10, n_targets=4, delay_ms=500.0, seed=0, low_hz=(20.0, 20.0), high_hz=(50.0, 50.0)
+    ).sessions[0]
+    observed_s = sum(float(np.diff(span)[0]) for span in session.obs_intervals_s[0])
+    mean_hz = np.array([spikes.size for spikes in session.spike_times_s]) / observed_s
+    # SAMPLING: some 3000 spikes per neuron, standard error below 2 %.
+    assert np.all((mean_hz > 20 * 0.95) & (mean_hz < 50 * 1.05))
+
+
 def test_what_was_put_in_is_found(recording):
     """Preparation and movement use other latents, and the planes turn: alignment is low, rotations are strong."""
     settings = resolve(ComparisonSettings(n_splits=1, n_floor=1, n_chance=200), timing(recording))

@@ -194,26 +194,23 @@ def fixed_points(
 @app.command("simulate-recording")
 def simulate_recording(
     out: Annotated[Path, typer.Argument(help="The .nwb file to write.")],
-    units: Annotated[int, typer.Option(min=1, help="Number of neurons.")] = 80,
-    repeats: Annotated[int, typer.Option(min=1, help="Trials per direction.")] = 20,
-    targets: Annotated[int, typer.Option(min=1, help="Number of directions.")] = 8,
-    delay_ms: Annotated[float, typer.Option(min=0, help="Delay in ms.")] = 1000.0,
-    refractory_ms: Annotated[float, typer.Option(min=0, help="Refractory time in ms.")] = 2.0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="n_units, n_repeats, n_targets, delay_ms, low_hz, high_hz or refractory_ms=VALUE."
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Make a recording from a teacher network of known mechanism, as an NWB file."""
+    from dynaprobe.cli.inputs import changed
     from dynaprobe.recordings.export import write_nwb
+    from dynaprobe.study.study import SimulatedRecording
     from dynaprobe.study.teacher import teacher_recording
 
     progress = TerminalProgress()
-    recording = teacher_recording(
-        n_units=units,
-        n_repeats=repeats,
-        n_targets=targets,
-        delay_ms=delay_ms,
-        refractory_ms=refractory_ms,
-        seed=seed,
-    )
+    resolved = changed(SimulatedRecording(), None, set_ or [])
+    recording = teacher_recording(**resolved.model_dump(), seed=seed)
     progress.say(recording.summary)
     progress.say(f"Written to {write_nwb(recording.sessions[0], out)}")
 

@@ -71,8 +71,8 @@ METHODS = (
 )
 
 
-# Our choice, by search on the protocol's task: warmed up to a rate of 1e-2, networks reach the bar of 0.9 in about 200
-# updates. Every network of a preset gets the same.
+# Our choice, by search on the protocol's task: warmed up to a rate of 1e-2, networks reach the bar of 0.9 in about
+# 200 updates. Every network of a preset gets the same.
 TRAINING = FitSettings(
     n_updates=1500,
     batch_size=64,
@@ -129,7 +129,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "battery.comparison.n_floor": 50,
         "battery.n_fixed_point_starts": 48,
     },
-    "standard": {},
+    "standard": {"battery.n_fixed_point_starts": 128},
     "full": {
         "fit.n_updates": 3000,
         "activations": ("tanh", "relu", "softplus", "rectified_tanh", "sigmoid"),

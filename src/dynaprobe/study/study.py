@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
@@ -22,15 +24,26 @@ from dynaprobe.study.records import Claim, Verdict
 from dynaprobe.study.store import RunStore, write_json
 from dynaprobe.study.teacher import teacher_recording
 
+RateRange = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
 
 class SimulatedRecording(Settings):
-    """The recording a study makes where none is given; see `dynaprobe.study.teacher`."""
+    """The recording a study makes where none is given; see `dynaprobe.study.teacher.teacher_recording`.
 
-    n_units: int = 80
-    n_repeats: int = 20
-    n_targets: int = 8
-    delay_ms: float = 1000.0
-    refractory_ms: float = 2.0
+    Attributes:
+        n_units, n_repeats, n_targets: neurons, trials per direction, directions.
+        delay_ms: fixed delay.
+        low_hz, high_hz: ranges from which each neuron's lowest and highest rate are drawn.
+        refractory_ms: refractory time of every neuron.
+    """
+
+    n_units: Annotated[int, Field(ge=2)] = 80
+    n_repeats: Annotated[int, Field(ge=2)] = 20
+    n_targets: Annotated[int, Field(ge=3)] = 8
+    delay_ms: Annotated[float, Field(ge=300)] = 1000.0
+    low_hz: RateRange = (0.0, 10.0)
+    high_hz: RateRange = (15.0, 60.0)
+    refractory_ms: Annotated[float, Field(ge=0)] = 2.0
 
 
 @dataclass

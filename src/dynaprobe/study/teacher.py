@@ -148,7 +148,15 @@ def observed_units(rates: np.ndarray, *, n_units: int, seed: int) -> np.ndarray:
 
 
 def teacher_recording(
-    *, n_units: int, n_repeats: int, n_targets: int, delay_ms: float, seed: int, refractory_ms: float = 2.0
+    *,
+    n_units: int,
+    n_repeats: int,
+    n_targets: int,
+    delay_ms: float,
+    seed: int,
+    low_hz: tuple[float, float] = (0.0, 10.0),
+    high_hz: tuple[float, float] = (15.0, 60.0),
+    refractory_ms: float = 2.0,
 ) -> Recording:
     """A simulated recording whose mechanism is known.
 
@@ -161,6 +169,7 @@ def teacher_recording(
         n_targets: directions, evenly spaced.
         delay_ms: fixed delay.
         seed: of mixing, rates, reaction times and spikes.
+        low_hz, high_hz: ranges from which each neuron's lowest and highest rate are drawn.
         refractory_ms: refractory time of every neuron.
     """
     task = DelayedReach(
@@ -187,7 +196,7 @@ def teacher_recording(
         rate_unit="a.u.",
         source="teacher",
     )
-    low_hz, high_hz = draw_rate_range(n_units, seed=seed)
+    lowest, highest = draw_rate_range(n_units, seed=seed, low_hz=low_hz, high_hz=high_hz)
     go_cue = np.asarray(trials.events_ms["go_cue"], dtype=np.float64)
     events_ms = {
         "target_on": np.asarray(trials.events_ms["target_on"], dtype=np.float64),
@@ -195,7 +204,7 @@ def teacher_recording(
         "move_onset": go_cue + REACTION_TIME_MS + jitter_ms,
     }
     session = simulate_session(
-        scale_rates(rates, low_hz=low_hz, high_hz=high_hz),
+        scale_rates(rates, low_hz=lowest, high_hz=highest),
         events_ms=events_ms,
         conditions=trials.conditions.frame()
         .iloc[np.asarray(trials.condition)][["direction_deg"]]
