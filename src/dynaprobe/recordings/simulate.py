@@ -84,49 +84,53 @@ def simulate_session(
     )
 
 
-def scale_rates(rates: xr.DataArray, *, low_hz: Any, high_hz: Any) -> xr.DataArray:
+# A unit that is modulated by less than this fraction of the median range is not blown up to a full range.
+LEAST_RANGE = 0.1
+
+
+def scale_rates(
+    rates: xr.DataArray, *, low_hz: Any, high_hz: Any, reference: xr.DataArray | None = None
+) -> xr.DataArray:
     """Map every unit's rates affinely onto its own range in spikes/s, which keeps the shape of its PSTH.
 
-        r' = low + (high - low) (r - min r) / (max r - min r)
+        r' = max(0, low + (high - low) (r - least) / max(range, 0.1 median range))
 
-    with minimum and maximum over all trials or conditions and times. A unit that never changes stays at `low_hz`.
+    least and range are the minimum and ``max - min`` of the unit in `reference`; the median runs over the units
+    that vary. A unit that never varies there stays near `low_hz`.
 
     Args:
-        rates: a network's rates, any unit.
+        rates: a network's rates, any unit, with or without trials.
         low_hz, high_hz: ends of the range, one number or one per unit, ``0 <= low <= high``.
+        reference: rates of the same units whose range counts, for example noise-free ones in the windows that will
+            be analysed; None takes `rates` themselves. Where `rates` leave that range, so does the result.
 
     Raises:
         RatesError: rates that break the schema.
         DataError: ranges that are negative, reversed or not finite, or of another length.
     """
     check_rates(rates)
+    reference = rates if reference is None else check_rates(reference, name="reference")
     shape = (rates.sizes["unit"],)
     low, high = np.asarray(low_hz, dtype=np.float64), np.asarray(high_hz, dtype=np.float64)
     if not all(end.shape in ((), shape) for end in (low, high)):
         raise DataError(
-            "low_hz and high_hz",
-            rule=f"be one number, or one for each of {shape[0]} units",
-            received=f"shapes {low.shape} and {high.shape}",
-            remedy="Draw the ranges for this number of units",
-        )
+            "low_hz and high_hz", rule=f"be one number, or one for each of {shape[0]} units",
+            received=f"shapes {low.shape} and {high.shape}", remedy="Draw the ranges for this number of units",
+        )  # fmt: skip
     if not (np.isfinite(high).all() and (low >= 0).all() and (low <= high).all()):
         raise DataError(
-            "low_hz and high_hz",
-            rule="satisfy 0 <= low <= high in spikes/s",
+            "low_hz and high_hz", rule="satisfy 0 <= low <= high in spikes/s",
             received=f"low from {low.min():g} to {low.max():g}, high from {high.min():g} to {high.max():g}",
             remedy="Exchange the ends, or raise the lower one to 0",
-        )
-    over = [dim for dim in rates.dims if dim != "unit"]
-    least = rates.min(over)
-    spread = rates.max(over) - least
-    shape_of = (rates - least) / xr.where(spread > 0, spread, 1.0)
-    low_of, span_of = (
-        xr.DataArray(np.broadcast_to(low, shape), dims="unit"),
-        xr.DataArray(np.broadcast_to(high - low, shape), dims="unit"),
-    )
-    scaled: xr.DataArray = (low_of + span_of * shape_of).transpose(*rates.dims).astype(np.float64)
+        )  # fmt: skip
+    over = [dim for dim in reference.dims if dim != "unit"]
+    least = reference.min(over).values
+    spread = reference.max(over).values - least
+    typical = float(np.median(spread[spread > 0])) if (spread > 0).any() else 1.0
+    gain = (high - low) / np.maximum(spread, LEAST_RANGE * typical)
+    values = np.maximum(0.0, low + gain * (np.asarray(rates.values, dtype=np.float64) - least))
     step = "each unit mapped affinely onto its range in spikes/s"
-    return scaled.assign_attrs({**done(rates, step).attrs, "rate_unit": "spikes/s"})
+    return rates.copy(data=values).assign_attrs({**done(rates, step).attrs, "rate_unit": "spikes/s"})
 
 
 def draw_rate_range(

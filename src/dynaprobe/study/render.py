@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dynaprobe.core.errors import DataError
+from dynaprobe.core.preprocess import window
 from dynaprobe.core.random import generator, key
 from dynaprobe.core.rates import make_rates
 from dynaprobe.core.trials import Trials
@@ -19,6 +20,9 @@ from dynaprobe.model.rnn import AbstractNetwork
 from dynaprobe.recordings.session import Recording
 from dynaprobe.recordings.simulate import match_rate_range, scale_rates, simulate_session
 from dynaprobe.tasks.base import AbstractTask
+
+# How long after movement onset a unit's rates count for its range, as the window of the PSTHs does.
+AFTER_ONSET_MS = 350.0
 
 
 def run_trials(
@@ -56,9 +60,10 @@ def render(
 ) -> Recording:
     """A network as a spiking recording that matches a real one.
 
-    Each unit's rates are mapped affinely onto a range (lowest, highest) drawn from those of the recorded units,
-    which keeps the shape of its PSTH; spikes are Poisson. Where the network has more units than the recording, a
-    random subset is taken.
+    Each unit's rates are mapped affinely onto a range (lowest, highest) drawn from those of the recorded PSTHs,
+    which keeps the shape of its own; the range that is mapped is that of its noise-free rates from target onset to
+    `AFTER_ONSET_MS` after movement onset. Spikes are Poisson. Where the network has more units than the recording,
+    a random subset is taken.
 
     Args:
         network: the network.
@@ -87,9 +92,10 @@ def render(
         )
     chosen = _subset(rates.sizes["unit"], n_units, seed)
     rates = rates.isel(unit=chosen)
+    reference = _noise_free(network, task).isel(unit=chosen)
     low_hz, high_hz = match_rate_range(like, chosen.size, seed=seed)
     session = simulate_session(
-        scale_rates(rates, low_hz=low_hz, high_hz=high_hz),
+        scale_rates(rates, low_hz=low_hz, high_hz=high_hz, reference=reference),
         events_ms={event: events_ms[event] for event in keep},
         conditions=trials.conditions.frame().iloc[condition][["direction_deg"]].reset_index(drop=True),
         seed=seed,
@@ -97,6 +103,14 @@ def render(
         subject="network",
     )
     return Recording(sessions=(session,), source=name)
+
+
+def _noise_free(network: AbstractNetwork, task: AbstractTask) -> xr.DataArray:
+    """Rates without noise in the part of the trial that is analysed, all conditions one after another."""
+    _, rates, _, events_ms = run_trials(network, task, n_repeats=1, seed=0, noise=False)
+    stop_ms = np.where(np.isfinite(events_ms["move_onset"]), events_ms["move_onset"], events_ms["go_cue"])
+    first, last = float(events_ms["target_on"].min()), float(stop_ms.max()) + AFTER_ONSET_MS
+    return window(rates, start_ms=first, stop_ms=min(last, float(rates["time"].max())))
 
 
 def _subset(n_there: int, n_wanted: int, seed: int) -> np.ndarray:
