@@ -52,21 +52,6 @@ def counts_of(session: Session) -> np.ndarray:
 
 
 @pytest.mark.parametrize("refractory_ms", [0.0, 4.0])
-def test_the_range_of_the_reference_counts_and_nothing_fires_below_zero():
-    """The reference runs from 0 to 1; what is twice that goes as far beyond, what is below is cut."""
-    values = np.array([[[-1.0], [0.0], [0.5], [2.0]]])
-    reference = rates_of(np.array([[[0.0], [0.25], [0.5], [1.0]]]), unit="a.u.")
-    scaled = scale_rates(rates_of(values, unit="a.u."), low_hz=10.0, high_hz=40.0, reference=reference)
-    np.testing.assert_allclose(scaled.values.ravel(), [0.0, 10.0, 25.0, 70.0], rtol=1e-12)
-
-
-def test_a_unit_that_hardly_varies_is_not_blown_up():
-    shape = np.linspace(0, 1, 11)
-    values = np.stack([shape, shape, 1e-3 * shape], axis=-1)[None]
-    scaled = scale_rates(rates_of(values, unit="a.u."), low_hz=5.0, high_hz=25.0).values[0]
-    np.testing.assert_allclose(scaled[-1], [25.0, 25.0, 5.0 + 20.0 * 1e-3 / 0.1], rtol=1e-12)
-
-
 def test_rate_and_fano_factor(refractory_ms: float) -> None:
     rate, n_trials = 50.0, 2000
     counts = counts_of(simulated(rates_of(np.full((n_trials, 100, 2), rate)), refractory_ms=refractory_ms))
@@ -181,6 +166,21 @@ def test_scaled_rates_fill_their_range_and_keep_their_shape() -> None:
     for unit in (0, 1):
         shape = np.corrcoef(scaled.values[..., unit].ravel(), values[..., unit].ravel())[0, 1]
         assert shape == pytest.approx(1.0, abs=ROUND_OFF)
+
+
+def test_the_range_of_the_reference_counts_and_nothing_fires_below_zero():
+    """The reference runs from 0 to 1; what is twice that goes as far beyond, what is below is cut."""
+    values = np.array([[[-1.0], [0.0], [0.5], [2.0]]])
+    reference = rates_of(np.array([[[0.0], [0.25], [0.5], [1.0]]]), unit="a.u.")
+    scaled = scale_rates(rates_of(values, unit="a.u."), low_hz=10.0, high_hz=40.0, reference=reference)
+    np.testing.assert_allclose(scaled.values.ravel(), [0.0, 10.0, 25.0, 70.0], rtol=1e-12)
+
+
+def test_a_unit_that_hardly_varies_is_not_blown_up():
+    shape = np.linspace(0, 1, 11)
+    values = np.stack([shape, shape, 1e-3 * shape], axis=-1)[None]
+    scaled = scale_rates(rates_of(values, unit="a.u."), low_hz=5.0, high_hz=25.0).values[0]
+    np.testing.assert_allclose(scaled[-1], [25.0, 25.0, 5.0 + 20.0 * 1e-3 / 0.1], rtol=1e-12)
 
 
 @pytest.mark.parametrize(("low", "high"), [(5.0, 1.0), (-1.0, 5.0), (0.0, np.inf), (np.zeros(3), 5.0)])
