@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from dynaprobe import __version__
 from dynaprobe.cli import app
-from dynaprobe.cli.inputs import column_mapping, parse_changes
+from dynaprobe.cli.inputs import column_mapping, parse_changes, study_settings
 from dynaprobe.core.errors import SettingsError
+from dynaprobe.studies.kao2019 import STUDY
 from dynaprobe.study.store import RunStore, read_json, read_tree
 
 # Thirty units, few updates: enough that the networks move in every direction, not that they are good.
@@ -59,8 +61,28 @@ def test_help_is_quick_and_names_every_command(dynaprobe):
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"
     shown = dynaprobe("--help").out
-    for command in ("tasks", "train", "study", "compare", "fixed-points", "simulate-recording", "report"):
+    for command in (
+        "tasks",
+        "train",
+        "study",
+        "settings",
+        "compare",
+        "fixed-points",
+        "simulate-recording",
+        "report",
+    ):
         assert command in shown
+
+
+def test_settings_shown_are_settings_taken(tmp_path, dynaprobe):
+    shown = dynaprobe("settings", "--preset", "smoke")
+    file = tmp_path / "all.toml"
+    file.write_text(shown.out)
+    assert study_settings(STUDY, "demo", file, []) == study_settings(STUDY, "smoke", None, [])
+
+
+def test_the_version_is_that_of_the_package(dynaprobe):
+    assert dynaprobe("--version").out.split() == ["dynaprobe", __version__]
 
 
 def test_tasks_are_listed_and_drawn(tmp_path, dynaprobe):

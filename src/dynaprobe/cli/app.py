@@ -9,17 +9,22 @@ from typing import Annotated
 
 import typer
 
+from dynaprobe import __version__
 from dynaprobe.cli.console import TerminalProgress, fail
 from dynaprobe.core.errors import DynaprobeError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+ABOUT = "Train recurrent networks on the tasks animals do, compare them with recordings, find their mechanism."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=ABOUT)
 
 RecordingOption = Annotated[
     Path | None,
     typer.Option("--recording", help="NWB file, or folder of NWB files pooled into one population."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of this run; new, or a run's with --resume.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The one seed behind every random draw.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31, help="The one seed behind every random draw.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in --out.")]
 SettingsOption = Annotated[
     Path | None, typer.Option("--settings", help="TOML file with settings that differ from the defaults.")
@@ -41,6 +46,16 @@ def main() -> None:
         fail(error)
     except KeyboardInterrupt:
         fail(DynaprobeError("run", rule="go on", received="an interrupt", remedy="Continue with --resume"))
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Nothing but the version; the commands do the work."""
+    if show:
+        TerminalProgress().say(f"dynaprobe {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -81,7 +96,7 @@ def study(
     out: OutOption = Path("runs/study"),
     seed: SeedOption = 0,
     resume: ResumeOption = False,
-    settings: SettingsOption = None,
+    settings_: SettingsOption = None,
     set_: SetOption = None,
     map_: MapOption = None,
 ) -> None:
@@ -94,8 +109,8 @@ def study(
 
     progress = TerminalProgress()
     chosen = study_named(name)
-    resolved = study_settings(chosen, preset, settings, set_ or [])
-    mapping = column_mapping(settings, map_ or [])
+    resolved = study_settings(chosen, preset, settings_, set_ or [])
+    mapping = column_mapping(settings_, map_ or [])
     prepare_devices()
     request = Request(out, recording, mapping, seed, resume, preset, shlex.join(["dynaprobe", *sys.argv[1:]]))
     store = run_study(chosen, resolved, request, progress=progress)
@@ -103,6 +118,18 @@ def study(
     progress.console.print(verdict_table(store))
     progress.say(f"Done in {progress.elapsed}. Everything is in {store.folder}")
     progress.say(f"Open {page} in a browser")
+
+
+@app.command()
+def settings(
+    name: Annotated[str, typer.Argument(help="Which paper: kao2019.")] = "kao2019",
+    preset: Annotated[str, typer.Option(help="smoke, demo, standard or full.")] = "demo",
+) -> None:
+    """Show every setting of a study by name, as TOML that --settings takes."""
+    from dynaprobe.cli.inputs import as_toml, study_settings
+    from dynaprobe.studies.table import study_named
+
+    TerminalProgress().say(as_toml(study_settings(study_named(name), preset, None, [])))
 
 
 @app.command()
@@ -115,13 +142,13 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a finished run.")
 
 @app.command()
 def train(
-    settings: SettingsOption = None,
+    settings_: SettingsOption = None,
     out: OutOption = Path("runs/train"),
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     set_: SetOption = None,
 ) -> None:
-    """Train an ensemble on a task: tables [task], [network] and [fit] of a settings file, or the defaults."""
+    """Train an ensemble on a task, with the defaults or the tables task, network and fit of a settings file."""
     from dynaprobe.cli.inputs import changed
     from dynaprobe.cli.tables import network_table
     from dynaprobe.core.devices import prepare_devices
@@ -130,7 +157,7 @@ def train(
 
     progress = TerminalProgress()
     prepare_devices()
-    resolved = changed(parse(TrainSettings, {}), settings, set_ or [])
+    resolved = changed(parse(TrainSettings, {}), settings_, set_ or [])
     networks = train_ensemble(resolved, out, seed=seed, resume=resume, progress=progress)
     progress.console.print(network_table(networks))
     progress.say(f"Done in {progress.elapsed}. Networks are in {out / 'networks'}")
@@ -143,7 +170,7 @@ def compare(
     out: OutOption = Path("runs/compare"),
     seed: SeedOption = 0,
     resume: ResumeOption = False,
-    settings: SettingsOption = None,
+    settings_: SettingsOption = None,
     set_: SetOption = None,
     map_: MapOption = None,
 ) -> None:
@@ -156,8 +183,8 @@ def compare(
     from dynaprobe.study.study import Request, run_study
 
     progress = TerminalProgress()
-    resolved = changed(BatterySettings(), settings, set_ or [])
-    mapping = column_mapping(settings, map_ or [])
+    resolved = changed(BatterySettings(), settings_, set_ or [])
+    mapping = column_mapping(settings_, map_ or [])
     prepare_devices()
     request = Request(out, recording, mapping, seed, resume, "default", shlex.join(["dynaprobe", *sys.argv[1:]]))
     store = run_study(comparison_of(networks), resolved, request, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,15 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
         else:
             events[role] = column
     return parse(ColumnMapping, {**values, "events": events}, where=settings_file or "--map")
+
+
+def as_toml(settings: Settings) -> str:
+    """All settings with dotted names, one line each; those left open are comments, as TOML has no null."""
+    flat = _dotted(settings.model_dump(mode="json"))
+    return "\n".join(
+        f"# {name} is left open" if value is None else f"{name} = {json.dumps(value)}"
+        for name, value in flat.items()
+    )
 
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
