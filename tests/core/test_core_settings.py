@@ -94,6 +94,59 @@ def test_a_rule_between_settings_shows_the_settings_it_names() -> None:
     )
 
 
+def test_a_rule_within_a_nested_record_shows_the_settings_it_names() -> None:
+    class Outer(Settings):
+        run: Run = RUN
+
+    with pytest.raises(SettingsError, match=r"^run must satisfy: .*, but got \{'window_ms': \(5\.0, 1\.0\)\}\."):
+        Outer().with_changes({"run.window_ms": (5.0, 1.0)})
+
+
+def test_a_record_that_checks_another_passes_its_sentence_on() -> None:
+    class Outer(Settings):
+        fit: Fit = Fit()
+
+        @model_validator(mode="before")
+        @classmethod
+        def _fit(cls, values: dict[str, object]) -> dict[str, object]:
+            return {**values, "fit": parse(Fit, values.get("fit", {}), where="fit")}
+
+    with pytest.raises(SettingsError) as caught:
+        Outer().with_changes({"fit.n_updates": 0}, where="run.toml")
+    assert str(caught.value) == (
+        "run.toml: fit: n_updates must be greater than 0, but got 0. "
+        "Correct the value; the defaults are in the documentation of the settings."
+    )
+    with pytest.raises(SettingsError, match=r"n_update\. Did you mean n_updates"):
+        Outer().with_changes({"fit.n_update": 0})
+
+
+def test_a_union_is_answered_by_the_branch_that_was_meant() -> None:
+    class Noise(Settings):
+        noise: (
+            Annotated[float, Field(ge=0)]
+            | Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+        ) = 0.0
+
+    for value, sentence in (
+        ([0.1, -1.0], "noise.1 must be greater than or equal to 0, but got -1.0."),
+        (-1.0, "noise must be greater than or equal to 0, but got -1.0."),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            Noise().with_changes({"noise": value})
+        assert str(caught.value).startswith(sentence)
+
+
+def test_too_few_values_and_no_table_at_all() -> None:
+    class Grid(Settings):
+        radii: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0,)
+
+    with pytest.raises(SettingsError, match=r"^radii must hold at least 1 value, but got \[\]\."):
+        Grid().with_changes({"radii": []})
+    with pytest.raises(SettingsError, match=r"^Grid must be a valid dictionary or instance of Grid, but got 3\."):
+        parse(Grid, 3)
+
+
 def test_a_missing_value_is_asked_for() -> None:
     with pytest.raises(SettingsError, match=r"^run\.toml: seed must be given, but got nothing\. Add it\.$"):
         parse(Run, {}, where="run.toml")

@@ -59,3 +59,12 @@ def test_rollout_stays_finite(name, spectral_radius):
 def test_unknown_activation_names_the_known_ones():
     with pytest.raises(SettingsError, match=r"activation must be one of tanh, .*sigmoid, but got cosine\."):
         activation("cosine")
+
+
+def test_settings_know_the_activations_of_the_table_and_no_others():
+    for name in ACTIVATIONS:
+        assert NetworkSettings(activation=name).activation == name
+    with pytest.raises(
+        SettingsError, match=r"^activation must be one of tanh, relu, .*, but got gelu\. Choose one"
+    ):
+        NetworkSettings().with_changes({"activation": "gelu"})

@@ -45,14 +45,19 @@ class Settings(BaseModel):
         return parse(type(self), values, where=where)
 
 
-def parse(kind: type[S], values: Mapping[str, Any], *, where: object = None) -> S:
+def parse(kind: type[S], values: Any, *, where: object = None) -> S:
     """Make a settings record of class `kind` from plain values.
+
+    Args:
+        kind: the class.
+        values: a mapping from names to values; anything else is refused like a bad value.
+        where: file or option the values come from, for messages.
 
     Raises:
         SettingsError: the first thing that is wrong, as name, rule, value received and remedy.
     """
     try:
-        return kind.model_validate(dict(values))
+        return kind.model_validate(dict(values) if isinstance(values, Mapping) else values)
     except ValidationError as error:
         raise _explain(error, kind, where) from None
 
@@ -85,21 +90,38 @@ def load_toml(path: Path | str) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, kind: type[Settings], where: object) -> SettingsError:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    first = _most_telling(error)
+    # What is no name of a field is the branch of a union that pydantic tried, which a user has never heard of.
+    name = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, SettingsError):
+        # A table or a record inside this one has said it already; a sentence about its sentence would bury it.
+        places = ": ".join(str(place) for place in (where, cause.where) if place is not None) or None
+        said = name or cause.name
+        return SettingsError(said, rule=cause.rule, received=cause.received, remedy=cause.remedy, where=places)
     if first["type"] == "extra_forbidden":
         return _unknown_key(name, _all_names(kind), where)
-    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should ")
-    rule = rule[0].lower() + rule[1:]
     if first["type"] == "missing":
         return SettingsError(name, rule="be given", received="nothing", remedy="Add it", where=where)
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should ")
+    rule = rule[0].lower() + rule[1:]
+    if first["type"] == "too_short":
+        rule = f"hold at least {first['ctx']['min_length']} value"
     return SettingsError(
         name or kind.__name__,
-        rule=rule if rule.startswith("be ") else f"satisfy: {rule}",
-        received=_concerned(first["input"], rule) if not first["loc"] else first["input"],
+        rule=rule if rule.startswith(("be ", "hold ")) else f"satisfy: {rule}",
+        received=_concerned(first["input"], rule) if first["type"] == "value_error" else first["input"],
         remedy="Correct the value; the defaults are in the documentation of the settings",
         where=where,
     )
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """The first error; of a value that fits no branch of a union, that of the branch which got furthest."""
+    first, *others = error.errors()
+    field = tuple(part for part in first["loc"] if isinstance(part, str) and part.isidentifier())
+    same = [first, *(other for other in others if other["loc"][: len(field)] == field)]
+    return max(same, key=lambda one: len(one["loc"])) if len(first["loc"]) > len(field) else first
 
 
 def _concerned(values: Any, rule: str) -> object:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dynaprobe.core.settings import Settings
+from dynaprobe.model.activations import activation
 
+
+def _known(name: str) -> str:
+    activation(name)
+    return name
+
+
+# A row of the table of activations: the table is the only list of names.
+ActivationName = Annotated[str, AfterValidator(_known)]
 Noise = Annotated[float, Field(ge=0)]
 
 
@@ -27,7 +36,7 @@ class NetworkSettings(Settings):
     """
 
     n_units: Annotated[int, Field(ge=1)] = 100
-    activation: Literal["tanh", "relu", "softplus", "rectified_tanh", "sigmoid"] = "tanh"
+    activation: ActivationName = "tanh"
     tau_ms: Annotated[float, Field(gt=0)] = 50.0
     dt_ms: Annotated[float, Field(gt=0)] = 10.0
     noise_state: Noise = 0.05

@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import Field
 
 from dynaprobe.core.settings import Settings
-from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.model.settings import ActivationName, NetworkSettings
 from dynaprobe.study.battery import BatterySettings, compare, directions_deg
 from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.records import Claim, Decision, Verdict
@@ -23,7 +23,7 @@ from dynaprobe.study.statistics import Interval
 from dynaprobe.study.study import Run, SimulatedRecording, Study
 from dynaprobe.study.sweep import grid
 from dynaprobe.tasks.reach import DelayedReach
-from dynaprobe.training.settings import FitSettings
+from dynaprobe.training.settings import FitSettings, Weight
 
 SOURCE = "Kao (2019) J Neurophysiol 122:2504, doi:10.1152/jn.00467.2018, abstract"
 
@@ -99,8 +99,8 @@ class Kao2019Settings(Settings):
     task: DelayedReach = DelayedReach()
     network: NetworkSettings = NetworkSettings()
     fit: FitSettings = TRAINING
-    activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("tanh", "relu")
-    rate_penalties: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0, 1e-4, 1e-3, 1.9e-3, 1e-2, 1e-1, 1.0)
+    activations: Annotated[tuple[ActivationName, ...], Field(min_length=1)] = ("tanh", "relu")
+    rate_penalties: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.0, 1e-4, 1e-3, 1.9e-3, 1e-2, 1e-1, 1.0)
     n_seeds: Annotated[int, Field(ge=1)] = 5
     battery: BatterySettings = BatterySettings()
     simulated: SimulatedRecording = SimulatedRecording()

@@ -48,7 +48,7 @@ class FitSettings(Settings):
     penalty_vanishing: Weight = 2.0
     n_validation_trials: Count = 128
     validate_every: Count = 25
-    threshold: float = 0.9
+    threshold: Annotated[float, Field(le=1)] = 0.9
     patience: Count | None = None
     checkpoint_every: Count | None = None
 
