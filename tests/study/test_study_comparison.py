@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynaprobe.core.errors import DataError
+from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.comparison import ComparisonSettings, headline, population, resolve, score, timing
 from dynaprobe.study.teacher import teacher_recording
@@ -85,3 +85,27 @@ def test_settings_must_be_resolved_first(recorded):
     with pytest.raises(DataError, match=r"target_window_ms must be resolved"):
         population(teacher_recording(**OPTIONS, seed=1), SETTINGS, seed=0)
     assert recorded.left_out == {}
+
+
+def test_an_event_without_any_time_is_said():
+    session = teacher_recording(**OPTIONS, seed=1).sessions[0]
+    lame = replace(session, trials=session.trials.assign(move_onset=np.nan))
+    with pytest.raises(DataError, match=r"lame\.nwb: go_cue and move_onset must both have a time in at least one"):
+        timing(Recording(sessions=(lame,), source="lame.nwb"))
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ({"move_window_ms": (100.0, -100.0)}, "move_window_ms starts before it stops"),
+        ({"jpca_window_ms": (-50.0, 400.0)}, "jpca_window_ms lies inside move_window_ms"),
+        ({"peri_movement_window_ms": (-300.0, 250.0)}, "peri_movement_window_ms lies inside move_window_ms"),
+        (
+            {"target_window_ms": (0.0, 400.0), "preparatory_window_ms": (150.0, 450.0)},
+            "preparatory_window_ms lies inside target_window_ms",
+        ),
+    ],
+)
+def test_windows_that_do_not_fit_are_said(window, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        SETTINGS.with_changes(window)

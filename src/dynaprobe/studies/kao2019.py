@@ -16,7 +16,8 @@ from pydantic import Field
 
 from dynaprobe.core.settings import Settings
 from dynaprobe.model.settings import ActivationName, NetworkSettings
-from dynaprobe.study.battery import BatterySettings, compare, directions_deg
+from dynaprobe.recordings.session import Recording
+from dynaprobe.study.battery import BatterySettings, check_recording, compare, directions_deg
 from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.records import Claim, Decision, Verdict
 from dynaprobe.study.statistics import Interval
@@ -140,6 +141,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def check(settings: Kao2019Settings, recording: Recording) -> None:
+    """Refuse a recording that the battery cannot use, before anything is trained."""
+    check_recording(settings.battery, recording)
+
+
 def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     """Train the grid, analyse both sides alike, and decide on the claims."""
     settings: Kao2019Settings = run.settings
@@ -207,5 +213,6 @@ STUDY = Study(
     claims=CLAIMS,
     settings=Kao2019Settings,
     presets=PRESETS,
+    check=check,
     run=run,
 )

@@ -111,6 +111,18 @@ def compare(
     return summary, comparison
 
 
+def check_recording(settings: BatterySettings, recording: Recording) -> None:
+    """Refuse a recording that networks cannot be compared with, before any of them is trained.
+
+    Raises:
+        DataError: conditions other than directions, a missing event, a delay without room for the windows, or no
+            unit with enough trials.
+    """
+    directions_deg(recording)
+    resolved = resolve(settings.comparison, timing(recording))
+    population(recording, resolved.with_changes({"n_splits": 1}), seed=0)
+
+
 def directions_deg(recording: Recording) -> tuple[float, ...]:
     """The directions of the reach in a recording.
 

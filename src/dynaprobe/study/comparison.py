@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
@@ -68,6 +68,23 @@ class ComparisonSettings(Settings):
     n_floor: Annotated[int, Field(ge=1)] = 100
     n_chance: Annotated[int, Field(ge=1)] = 1000
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        within = {
+            "target_window_ms": None,
+            "move_window_ms": None,
+            "preparatory_window_ms": "target_window_ms",
+            "peri_movement_window_ms": "move_window_ms",
+            "jpca_window_ms": "move_window_ms",
+        }
+        for name, outer_name in within.items():
+            inner, outer = getattr(self, name), getattr(self, outer_name) if outer_name else None
+            if inner and not inner[0] < inner[1]:
+                raise ValueError(f"{name} starts before it stops")
+            if inner and outer and (inner[0] < outer[0] or inner[1] > outer[1]):
+                raise ValueError(f"{name} lies inside {outer_name}")
+        return self
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -107,7 +124,7 @@ def timing(recording: Recording) -> Timing:
     """Median delay, reaction time and number of repeats of a recording.
 
     Raises:
-        DataError: when target onset, go cue or movement onset are missing.
+        DataError: when target onset, go cue or movement onset are missing, or no trial has two in a row.
     """
     for event in ("target_on", "go_cue", "move_onset"):
         if event not in recording.event_names:
@@ -122,6 +139,14 @@ def timing(recording: Recording) -> Timing:
 
     def median_ms(first: str, second: str) -> float:
         spans = np.concatenate([(frame[second] - frame[first]).to_numpy(np.float64) for frame in frames])
+        if not np.isfinite(spans).any():
+            raise DataError(
+                f"{first} and {second}",
+                rule="both have a time in at least one trial",
+                received=f"none in {spans.size} trials",
+                remedy=f"Name other columns with --map {first}=COLUMN or --map {second}=COLUMN",
+                where=recording.source,
+            )
         return float(np.nanmedian(spans)) * 1e3
 
     columns = list(recording.conditions.columns)

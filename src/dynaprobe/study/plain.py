@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.study.battery import BatterySettings, compare
+from dynaprobe.study.battery import BatterySettings, check_recording, compare
 from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.networks import TrainedNetwork, load_network
 from dynaprobe.study.progress import Progress
@@ -91,6 +91,7 @@ def comparison_of(paths: Sequence[Path]) -> Study:
         claims=(),
         settings=BatterySettings,
         presets={"default": {}},
+        check=check_recording,
         run=run,
     )
 

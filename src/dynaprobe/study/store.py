@@ -36,7 +36,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> Path:
     """Let `write` fill a temporary file in the same folder, then move it into place.
 
     A reader sees the old file or the new one, never half of one; a killed run leaves at most a hidden
-    temporary file, which `RunStore.open` clears away.
+    temporary file, which `RunStore.start` clears away when the run is resumed.
 
     Raises:
         DataError: when the folder cannot be written to or the disk is full.
@@ -166,7 +166,7 @@ class RunStore:
             SettingsError: when the folder holds a run and `resume` is False, or a run with other settings.
         """
         if not self.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if self.folder.is_file() or (self.folder.exists() and any(self.folder.iterdir())):
                 raise SettingsError(
                     "--out",
                     rule="be a new, an empty or a run's folder",

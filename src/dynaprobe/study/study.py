@@ -88,6 +88,8 @@ class Study:
         claims: its claims.
         settings: class of its settings.
         presets: named changes of the default settings, by dotted name.
+        check: refuses, by a `DynaprobeError`, settings and a recording that do not go together; called before any
+            work, with the settings and the recording.
         run: does the work and returns the verdicts and facts for the manifest.
     """
 
@@ -98,6 +100,7 @@ class Study:
     claims: tuple[Claim, ...]
     settings: type[Settings]
     presets: Mapping[str, Mapping[str, Any]]
+    check: Callable[[Any, Recording], None]
     run: Callable[[Run], tuple[list[Verdict], dict[str, Any]]]
 
 
@@ -164,9 +167,13 @@ def open_recording(
             progress.say("No recording given: simulating one from a teacher network of known mechanism")
             recording = teacher_recording(**simulated.model_dump(), seed=request.seed)
             write_nwb(recording.sessions[0], store.make_folder("recording") / path.name)
+    return _read(path, request.mapping, progress)
+
+
+def _read(path: Path, mapping: ColumnMapping, progress: Progress) -> Recording:
     with progress.step("Read the recording", 1) as step:
         recording = load_recording(
-            path, request.mapping, on_progress=lambda done, total, name: step.update(done / total, name)
+            path, mapping, on_progress=lambda done, total, name: step.update(done / total, name)
         )
     progress.say(recording.summary)
     return recording
@@ -191,13 +198,20 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
         "recording_sha256": fingerprint(request.recording),
     }
     values = settings.model_dump(mode="json")
+    source = None
+    if request.recording is not None and not store.exists():
+        # Before the folder is taken: who has to name a column or a window tries again with the same --out.
+        source = _read(request.recording, request.mapping, progress)
+        study.check(settings, source)
     store.start(values, study=study.name, seed=request.seed, resume=request.resume, **identity)
     if store.manifest()["state"] == "complete":
         progress.say("This run is complete; nothing is computed again")
         return store
     store.note(title=study.title, citation=study.citation, methods=list(study.methods), command=request.command)
     simulated = getattr(settings, "simulated", SimulatedRecording())
-    source = open_recording(request, simulated, store, progress=progress)
+    if source is None:
+        source = open_recording(request, simulated, store, progress=progress)
+        study.check(settings, source)
     run = Run(store, settings, source, request.seed, progress)
     with run.timed("all"):
         verdicts, facts = study.run(run)
