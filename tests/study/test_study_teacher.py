@@ -129,3 +129,11 @@ def test_what_was_put_in_is_found(recording):
     turning = results["jpca"].data
     assert float(turning["r2_skew"]) > 0.4
     assert FREQUENCIES_HZ[0] < float(turning["frequency_hz"][0]) < FREQUENCIES_HZ[-1]
+
+
+def test_reaction_times_are_whole_bins_within_three_standard_deviations():
+    """Seed 2 draws one beyond the limit, which must not end between two bins: activity is shifted by bins."""
+    trials = teacher_recording(n_units=1, n_repeats=20, n_targets=8, delay_ms=300.0, seed=2).sessions[0].trials
+    late_ms = (trials["move_onset"] - trials["go_cue"]).to_numpy() * 1e3 - 190.0
+    np.testing.assert_allclose(late_ms / DT_MS, np.round(late_ms / DT_MS), atol=1e-6)  # ROUND_OFF of seconds
+    assert 70 <= np.abs(late_ms).max() <= 80 + 1e-6

@@ -160,8 +160,9 @@ def teacher_recording(
 ) -> Recording:
     """A simulated recording whose mechanism is known.
 
-    Every trial has its own reaction time, ``N(190, 25)`` ms: the teacher's go cue is shifted so that neural
-    activity is locked to the movement, as in an animal whose decision to go takes a variable time.
+    Every trial has its own reaction time, ``N(190, 25)`` ms in whole bins and within three standard deviations:
+    the teacher's go cue is shifted so that neural activity is locked to the movement, as in an animal whose
+    decision to go takes a variable time.
 
     Args:
         n_units: neurons.
@@ -183,8 +184,9 @@ def teacher_recording(
     )
     trials = task.condition_trials(n_repeats)
     rng = generator(seed, "teacher", "reaction_time")
-    jitter_ms = task.dt_ms * np.round(rng.normal(0.0, REACTION_TIME_SD_MS, trials.n_trials) / task.dt_ms)
-    jitter_ms = np.clip(jitter_ms, -3 * REACTION_TIME_SD_MS, 3 * REACTION_TIME_SD_MS)
+    jitter_ms = REACTION_TIME_SD_MS * np.clip(rng.normal(0.0, 1.0, trials.n_trials), -3, 3)
+    # Whole bins, so that the time written down is the time by which the activity was shifted.
+    jitter_ms = task.dt_ms * np.round(jitter_ms / task.dt_ms)
     inputs = _shifted_go(np.asarray(trials.inputs), np.asarray(trials.events_ms["go_cue"]), jitter_ms, task.dt_ms)
     rollout = teacher_network(dt_ms=task.dt_ms).rollout(jnp.asarray(inputs), key(seed, "teacher", "noise"))
     observed = observed_units(np.asarray(rollout.rates, dtype=np.float64), n_units=n_units, seed=seed)
