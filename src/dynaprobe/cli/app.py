@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dynaprobe import __version__
-from dynaprobe.cli.console import TerminalProgress, fail
+from dynaprobe.cli.console import TerminalProgress, fail, tell
 from dynaprobe.core.errors import DynaprobeError
 
 ABOUT = "Train recurrent networks on the tasks animals do, compare them with recordings, find their mechanism."
@@ -37,6 +37,9 @@ MapOption = Annotated[
     typer.Option("--map", help="A column of the file by its role, e.g. --map go_cue=go_time; may be repeated."),
 ]
 
+# With this code Typer ends on Ctrl-C, without a word.
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Entry point: what the user can mend is one sentence, not a traceback."""
@@ -44,8 +47,10 @@ def main() -> None:
         app()
     except DynaprobeError as error:
         fail(error)
-    except KeyboardInterrupt:
-        fail(DynaprobeError("run", rule="go on", received="an interrupt", remedy="Continue with --resume"))
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            tell("Interrupted. What was finished is kept; the same command with --resume goes on from there.")
+        raise
 
 
 @app.callback(invoke_without_command=True)

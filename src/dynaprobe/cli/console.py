@@ -84,6 +84,11 @@ def _clock(duration_s: float) -> str:
     return str(timedelta(seconds=round(duration_s)))
 
 
+def tell(text: str) -> None:
+    """One line on standard error."""
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
+
 def fail(error: Exception) -> NoReturn:
     """Show a problem the user can mend on standard error, and end with exit code 2."""
     Console(stderr=True, highlight=False).print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)

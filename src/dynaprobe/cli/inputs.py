@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.settings import Settings, load_toml, parse
-from dynaprobe.recordings.columns import ColumnMapping
+from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.study.study import Study
 
 S = TypeVar("S", bound=Settings)
@@ -69,8 +69,10 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
     Raises:
         SettingsError: an unknown key, or a mapping without ``=``.
     """
-    values = dict(load_toml(settings_file).get("mapping", {})) if settings_file is not None else {}
-    events = dict(values.pop("events", {}))
+    declared = DEFAULT_MAPPING
+    if settings_file is not None:
+        declared = parse(ColumnMapping, load_toml(settings_file).get("mapping", {}), where=settings_file)
+    values, events = declared.model_dump(), dict(declared.events)
     for entry in columns:
         role, separator, column = entry.partition("=")
         if not separator or not role or not column:
@@ -83,7 +85,7 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
             values[role] = tuple(column.split(","))
         else:
             events[role] = column
-    return parse(ColumnMapping, {**values, "events": events}, where=settings_file or "--map")
+    return parse(ColumnMapping, {**values, "events": events}, where="--map")
 
 
 def as_toml(settings: Settings) -> str:
