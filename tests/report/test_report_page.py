@@ -13,7 +13,7 @@ from synthetic_runs import RunShape, make_run
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.report.gather import chosen_networks
-from dynaprobe.report.html import linked, repeat_command, write_report
+from dynaprobe.report.html import _windows, linked, repeat_command, write_report
 from dynaprobe.report.tables import flat_settings, number
 from dynaprobe.study.store import RunStore
 
@@ -138,6 +138,27 @@ def test_every_figure_has_words_and_files(reader, report):
     assert made == {path.stem for path in (report.path.parent / "figures").glob("*.pdf")}
     assert len(made) == len(reader.figures)
     assert report.page.count("<figcaption>") == len(made)
+
+
+def test_captions_say_what_a_score_and_a_p_value_mean(reader):
+    for text in (
+        "p: chance of so high a score among the surrogates, at least 1 / ",
+        "The ceiling is what the very same neurons reach in other trials",
+        "The network is represented by one half of its trials",
+        "Intervals hold for this recording",
+        "cut off at 0, spikes are Poisson",
+        "How networks are rendered is our choice",
+        "ms around movement onset, dots at its first bin",
+    ):
+        assert text in reader.text
+    assert "{" not in "".join(svg["aria-label"] for svg in reader.figures)  # no field left unfilled
+
+
+def test_every_window_is_stated():
+    windows = _windows({"target_window_ms": [-50.0, 1000.0], "jpca_window_ms": [-50.0, 150.0], "n_pcs": 6})
+    assert windows == (
+        "Windows: PSTHs and similarity -50 to 1000 ms from target onset; jPCA -50 to 150 ms from movement onset."
+    )
 
 
 def test_the_page_is_light(report):

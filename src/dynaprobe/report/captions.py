@@ -14,6 +14,7 @@ import xarray as xr
 from dynaprobe.analysis.result import Result
 
 Results = Mapping[str, Any]
+_EVENTS = {"target_on": "target onset", "go_cue": "the go cue", "move_onset": "movement onset"}
 
 
 def listed(words: list[str]) -> str:
@@ -36,6 +37,20 @@ def _failures(results: Mapping[str, Result]) -> str:
     return f" Not everything succeeded: {'; '.join(failed)}." if failed else ""
 
 
+def _p_value(n_draws: int) -> str:
+    """What p means, and how small it can get."""
+    return (
+        f"p: chance of so high a score among the surrogates, at least 1 / {n_draws + 1} = "
+        f"{1 / (n_draws + 1):.3f}; not corrected for the number of networks."
+    )
+
+
+_CEILING = (
+    "The ceiling is what the very same neurons reach in other trials; other neurons of the same animals need not "
+    "reach it."
+)
+
+
 def psth(sides: Mapping[str, xr.Dataset]) -> str:
     """Of the PSTHs."""
     counts = []
@@ -48,10 +63,11 @@ def psth(sides: Mapping[str, xr.Dataset]) -> str:
     return (
         "Rates of single units averaged over the trials of each condition, with the standard error as a band, "
         f"in spikes/s, around two events (the time axis is broken between them). {listed(counts)}.{done} "
-        "Networks are rendered as spiking recordings (Poisson spikes, rates mapped to the recorded range, as "
-        "many trials). Units: in each row the member of one motif that is most like its prototype (next "
-        "figure); where there is no gallery, units evenly spaced in rank among the half that is modulated most "
-        "(our choice)."
+        "Networks are rendered as spiking recordings (Poisson spikes; each unit's rates mapped onto the range of "
+        "a recorded PSTH; as many trials as the median session holds of a condition). Units: in each row the "
+        "member of one of the first motifs that is most like its prototype (next figure); where there is no "
+        "gallery, units evenly spaced in rank among the half that is modulated most. Rendering and units are our "
+        "choice."
     )
 
 
@@ -90,9 +106,9 @@ def unit_match(results: Results) -> str:
         f"Floor: the same for {data.sizes['draw']} tensor-maximum-entropy surrogates of the network, which keep "
         "its means and covariances over times, units and conditions. Ceiling: one half of the recorded trials "
         "against the other. The normalised score is the median over units, 0 at the floor and 1 at the "
-        "ceiling. The mean over conditions was "
-        f"{'subtracted' if s.get('condition_mean') == 'subtract' else 'kept'} first. This measure is our "
-        f"choice.{_failures(results)}"
+        f"ceiling. {_p_value(data.sizes['draw'])} The mean over conditions was "
+        f"{'subtracted' if s.get('condition_mean') == 'subtract' else 'kept'} first. The network is represented "
+        f"by one half of its trials. {_CEILING} This measure is our choice.{_failures(results)}"
     )
 
 
@@ -124,11 +140,12 @@ def jpca(results: Results) -> str:
     s = _first(results).settings
     return (
         f"The fastest jPCA plane in the window {s.get('start_ms', 0):g} to {s.get('stop_ms', 0):g} ms around "
-        f"{str(s.get('event')).replace('_', ' ')}, dots at its first bin. Rates are soft-normalised, the mean "
-        f"over conditions subtracted, and reduced to {s.get('n_pcs')} PCs; changes from bin to bin are "
-        "regressed on the state, once with any matrix and once with a skew-symmetric one (pure rotation); R² "
-        f"is uncentred. {_each(results, 'Conditions', 'condition')}. Churchland et al. "
-        f"(2012).{_failures(results)}"
+        f"{_EVENTS.get(str(s.get('event')), str(s.get('event')))}, dots at its first bin. Rates are "
+        f"soft-normalised, the mean over conditions subtracted, and reduced to {s.get('n_pcs')} PCs; changes "
+        "from bin to bin are regressed on the state, once with any matrix and once with a skew-symmetric one "
+        "(pure rotation); R² is uncentred. The plane's variance is a share of all variance in the window, "
+        "the mean over conditions aside. No surrogate is shown. "
+        f"{_each(results, 'Conditions', 'condition')}. Churchland et al. (2012).{_failures(results)}"
     )
 
 
@@ -140,8 +157,10 @@ def alignment(results: Results) -> str:
         "How much of one epoch's variance the leading PCs of the other hold, over the most that so many axes "
         f"could. Dimensions: the smallest number with {s.get('threshold', 0):.0%} of the preparatory variance, "
         f"at most {s.get('max_dims')} ({listed(dims)}). Grey: {s.get('n_chance')} random subspaces drawn from "
-        "the covariance of both epochs together; p is the chance of an index at most as large. Low values mean "
-        f"that preparation and movement use different dimensions. Elsayed et al. (2016).{_failures(results)}"
+        "the covariance of both epochs together (bar: their mean); p is the chance of an index at most as large, "
+        f"at least 1 / {int(s.get('n_chance', 0)) + 1}. Low values mean that preparation and movement use "
+        "different dimensions; noise of the estimate lowers them too. Elsayed et al. "
+        f"(2016).{_failures(results)}"
     )
 
 
@@ -150,21 +169,25 @@ def cca(results: Results) -> str:
     data, s = _first(results).data, _first(results).settings
     return (
         f"Canonical correlations of {s.get('n_pcs')} PCs of the network with as many of the recording. "
-        "Directions are found without one condition at a time and judged on it (solid); dotted, for "
-        f"comparison, without holding anything out. Bands: middle 95 % of {data.sizes['draw']} "
-        f"tensor-maximum-entropy surrogates of the network (floor) and of {data.sizes['split']} split halves of "
-        "the recording (ceiling). The normalised score is the mean over components, 0 at the mean floor and 1 "
-        f"at the mean ceiling. Number of PCs and cross-validation are our choice.{_failures(results)}"
+        "Directions are found without one condition at a time and judged on it (solid, mean over halves of the "
+        "recorded trials); dotted, for comparison, without holding anything out and against all recorded trials. "
+        f"Lines and bands: mean and middle 95 % of {data.sizes['draw']} tensor-maximum-entropy surrogates of the "
+        f"network against the same halves (floor) and of {data.sizes['split']} split halves of the recording "
+        "against each other (ceiling). The normalised score is the mean over components, 0 at the mean floor and "
+        f"1 at the mean ceiling. {_p_value(data.sizes['draw'])} The network is represented by one "
+        f"half of its trials. {_CEILING} Number of PCs and cross-validation are our choice.{_failures(results)}"
     )
 
 
 def spectra(results: Results) -> str:
     """Of the eigenvalues."""
+    starts = int(_first(results).data.sizes["start"])
     return (
         "Eigenvalues of the Jacobian at fixed and slow points, for every input that a trial of the first "
         "condition goes through, in order; at most 6 points per input, the one that most starts led to in full "
         f"colour. Right of the vertical line a mode grows. {_each(results, 'Points', 'point')}. Newton and "
-        f"Levenberg-Marquardt searches in double precision from states the network visited.{_failures(results)}"
+        f"Levenberg-Marquardt searches in double precision from states the network visited, {starts} per "
+        f"input.{_failures(results)}"
     )
 
 
@@ -194,16 +217,19 @@ def similarity(networks: xr.Dataset, settings: xr.Dataset) -> str:
         f"Each of {n} networks that learned the task (faint) and the mean of every setting of the grid "
         f"(outlined) with its {level:.0%} Student interval over seeds, Bonferroni-corrected for {n_comparisons} "
         "intervals; a setting with a single network has none, and intervals that leave the panel are cut. 0 is "
-        "the surrogate floor and 1 the split-half ceiling; scores may fall outside. Networks below the "
-        "diagonal are more like the recording unit by unit than as a population."
+        "the surrogate floor and 1 the split-half ceiling; scores may fall outside. Below the diagonal the "
+        "single-unit score is the higher one; the two scales are not calibrated against each other, for other "
+        "neurons of the same animals may come nearer to one ceiling than to the other. Intervals hold for this "
+        "recording: its own sampling noise is not in them."
     )
 
 
 def settings(rows: xr.Dataset) -> str:
     """Of the settings one by one."""
     return (
-        "The same numbers, setting by setting: mean and interval (above the line) and every network (below "
-        "it). In brackets, how many networks learned the task of how many were trained "
+        "The same numbers, setting by setting: mean with the same corrected interval over seeds (above the line) "
+        "and every network (below it); on the right the difference of the two scores, network by network. In "
+        "brackets, how many networks learned the task of how many were trained "
         f"({int(rows['n_learned'].sum())} of {int(rows['n_networks'].sum())} in all). Intervals that leave the "
         "panel are cut."
     )

@@ -163,17 +163,28 @@ def _compared(run: RunContents) -> list[str]:
         sentences.append(windows)
     sentences.append(
         "Every network that learned the task was rendered as a spiking recording and went through the same "
-        "preprocessing and the same analyses as the recorded units."
+        "preprocessing and the same analyses as the recorded units. It ran the directions of the recording at "
+        "the recording's median delay, as often as the median session repeats a condition. Each unit's rates were "
+        "mapped onto the range of a recorded PSTH and cut off at 0, spikes are Poisson, and no more units were "
+        "taken than were recorded. Trials were aligned to the network's own movement onset, where its speed "
+        "passes a fifth of its peak; its reaction time is not that of the recording, so a window around movement "
+        "onset begins at another time after the go cue. How networks are rendered is our choice."
     )
     return sentences
 
 
 def _windows(resolved: Mapping[str, Any]) -> str:
     """The windows of the analyses, as they were resolved for this recording."""
-    events = {"preparatory": "target onset", "peri_movement": "movement onset", "jpca": "movement onset"}
+    kinds = {
+        "target": ("PSTHs and similarity", "target onset"),
+        "move": ("PSTHs and similarity", "movement onset"),
+        "preparatory": ("preparatory", "target onset"),
+        "peri_movement": ("peri-movement", "movement onset"),
+        "jpca": ("jPCA", "movement onset"),
+    }
     parts = [
-        f"{name.replace('_', '-')} {span[0]:g} to {span[1]:g} ms from {event}"
-        for name, event in events.items()
+        f"{title} {span[0]:g} to {span[1]:g} ms from {event}"
+        for name, (title, event) in kinds.items()
         if (span := resolved.get(f"{name}_window_ms"))
     ]
     return f"Windows: {'; '.join(parts)}." if parts else ""

@@ -38,13 +38,30 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("status", "Status"),
     Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
     Column("single_unit", "Single units", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
-    Column("single_unit_p", "p", ".3f", "chance of so high a single-unit similarity among surrogates"),
+    Column(
+        "single_unit_p",
+        "p",
+        ".3f",
+        "chance of so high a single-unit similarity among surrogates; not corrected for the number of networks",
+    ),
     Column("population", "Population", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
-    Column("population_p", "p (pop.)", ".3f", "chance of so high a population similarity among surrogates"),
-    Column("alignment_index", "Alignment", ".2f", "movement variance in preparatory PCs, 1 for equal subspaces"),
-    Column("jpca_r2_skew", "R² rot.", ".2f", "jPCA: changes explained by a pure rotation"),
+    Column(
+        "population_p",
+        "p (pop.)",
+        ".3f",
+        "chance of so high a population similarity among surrogates; not corrected for the number of networks",
+    ),
+    Column(
+        "alignment_index",
+        "Alignment",
+        ".2f",
+        "movement variance in preparatory PCs over the most that so many PCs could hold, 1 for equal subspaces",
+    ),
+    Column("jpca_r2_skew", "R² rot.", ".2f", "jPCA: share of the changes explained by a pure rotation"),
     Column("jpca_hz", "Hz", ".2f", "jPCA: frequency of the fastest plane"),
-    Column("n_pcs_90", "PCs", "d", "principal components for 90 % of the variance"),
+    Column(
+        "n_pcs_90", "PCs", "d", "principal components for 90 % of the variance, noise of the estimate included"
+    ),
 )
 
 
