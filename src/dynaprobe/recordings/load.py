@@ -13,11 +13,11 @@ from dynaprobe.recordings.session import Recording
 
 READERS: dict[str, Callable[[Path], SessionTables]] = {".nwb": nwb_tables}
 
-Progress = Callable[[int, int, str], None]
+OnFile = Callable[[int, int, str], None]
 
 
 def load_recording(
-    path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING, *, on_progress: Progress | None = None
+    path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING, *, on_progress: OnFile | None = None
 ) -> Recording:
     """Read a file, or all files of a folder whose ending has a reader, as one recording.
 

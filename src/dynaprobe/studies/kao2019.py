@@ -8,17 +8,17 @@ each verdict.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dynaprobe.core.settings import Settings
 from dynaprobe.model.settings import ActivationName, NetworkSettings
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.battery import BatterySettings, check_recording, compare, directions_deg
-from dynaprobe.study.jobs import JobSettings, train
+from dynaprobe.study.jobs import JobSettings, check_one_clock, train
 from dynaprobe.study.records import Claim, Decision, Verdict
 from dynaprobe.study.statistics import Interval
 from dynaprobe.study.study import Run, SimulatedRecording, Study
@@ -106,6 +106,11 @@ class Kao2019Settings(Settings):
     battery: BatterySettings = BatterySettings()
     simulated: SimulatedRecording = SimulatedRecording()
     reproduces: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_one_clock(self.task, self.network)
+        return self
 
 
 PRESETS: dict[str, dict[str, Any]] = {

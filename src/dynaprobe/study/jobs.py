@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import SerializeAsAny, model_validator
 
-from dynaprobe.core.errors import DataError
+from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.core.random import key
 from dynaprobe.core.settings import Settings, parse
 from dynaprobe.model.ensemble import Ensemble, simulate
@@ -22,8 +22,7 @@ from dynaprobe.study.store import RunStore
 from dynaprobe.study.sweep import Job, group
 from dynaprobe.tasks.base import AbstractTask
 from dynaprobe.tasks.table import task_entry
-from dynaprobe.training.fit import FitResult, fit, prepare_state
-from dynaprobe.training.fit import Progress as FitProgress
+from dynaprobe.training.fit import FitProgress, FitResult, fit, prepare_state
 from dynaprobe.training.objective import PENALTIES
 from dynaprobe.training.settings import FitSettings
 from dynaprobe.training.state import FitState
@@ -56,6 +55,26 @@ class JobSettings(Settings):
             kind = task_entry(values.get("task_name", "delayed_reach")).task
             return {**values, "task": parse(kind, values.get("task", {}), where="task")}
         return values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_one_clock(self.task, self.network)
+        return self
+
+
+def check_one_clock(task: AbstractTask, network: NetworkSettings) -> None:
+    """Refuse a network whose step is not the bin of its task.
+
+    Raises:
+        SettingsError: when the two differ.
+    """
+    if network.dt_ms != task.dt_ms:
+        raise SettingsError(
+            "dt_ms",
+            rule=f"be the same for network and task ({task.dt_ms:g} ms)",
+            received=network.dt_ms,
+            remedy="Set task.dt_ms and network.dt_ms alike",
+        )
 
 
 def train(

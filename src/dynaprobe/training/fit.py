@@ -31,7 +31,7 @@ NO_END = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
-class Progress:
+class FitProgress:
     """Where a fit stands, for whoever watches.
 
     Attributes:
@@ -79,7 +79,7 @@ def fit(
     *,
     seed: int,
     resume: FitState | None = None,
-    on_update: Callable[[Progress], None] | None = None,
+    on_update: Callable[[FitProgress], None] | None = None,
     on_checkpoint: Callable[[FitState], None] | None = None,
 ) -> FitResult:
     """Train every member of an ensemble on a task.
@@ -209,10 +209,10 @@ class _Clock:
         self.done, self.last_s = done, now_s
 
 
-def _progress(state: FitState, settings: FitSettings, clock: _Clock) -> Progress:
+def _progress(state: FitState, settings: FitSettings, clock: _Clock) -> FitProgress:
     done = int(state.n_done)
     members = state.members
-    return Progress(
+    return FitProgress(
         update=done,
         n_updates=settings.n_updates,
         elapsed_s=clock.last_s - clock.start_s,
