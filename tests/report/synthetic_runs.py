@@ -349,6 +349,7 @@ def _facts(n_networks: int, n_learned: int) -> dict:
             "diverged": 0,
         },
         "timing": {"training": 12.5, "analysis": 3.25},
+        "choices": ["Our choice: the bar of 0.5."],
         "methods": [
             "jPCA: Churchland et al. (2012), Nature 487:51.",
             "Alignment: Elsayed et al. (2016), doi:10.1038/ncomms13239.",

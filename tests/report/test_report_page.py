@@ -173,6 +173,7 @@ def test_left_out_settings_versions_sources_and_command_are_there(reader):
         "dynaprobe study kao2019 --preset smoke --seed 0",
         "jPCA: Churchland et al. (2012)",
         "2 alignments joined along time",
+        "Our choice: the bar of 0.5.",
     ):
         assert text in reader.text
 

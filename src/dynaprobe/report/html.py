@@ -128,6 +128,7 @@ def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
         "command": repeat_command(manifest),
         "provenance": _provenance(manifest),
         "methods": manifest.get("methods", []),
+        "choices": manifest.get("choices", []),
     }
 
 

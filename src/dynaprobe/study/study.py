@@ -91,6 +91,7 @@ class Study:
         check: refuses, by a `DynaprobeError`, settings and a recording that do not go together; called before any
             work, with the settings and the recording.
         run: does the work and returns the verdicts and facts for the manifest.
+        choices: sentences on which settings are the paper's, and which are ours where the paper is silent.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Study:
     presets: Mapping[str, Mapping[str, Any]]
     check: Callable[[Any, Recording], None]
     run: Callable[[Run], tuple[list[Verdict], dict[str, Any]]]
+    choices: tuple[str, ...] = ()
 
 
 def network_counts(store: RunStore) -> dict[str, int]:
@@ -207,7 +209,8 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
     if store.manifest()["state"] == "complete":
         progress.say("This run is complete; nothing is computed again")
         return store
-    store.note(title=study.title, citation=study.citation, methods=list(study.methods), command=request.command)
+    about = {"methods": list(study.methods), "choices": list(study.choices), "command": request.command}
+    store.note(title=study.title, citation=study.citation, **about)
     simulated = getattr(settings, "simulated", SimulatedRecording())
     if source is None:
         source = open_recording(request, simulated, store, progress=progress)
