@@ -56,6 +56,24 @@ def test_cells_without_a_network_decide_nothing():
     assert "no network learned the task" in verdict.sentence
 
 
+def test_a_cell_without_a_network_is_said_and_spoils_no_mean():
+    """Networks that learned but could not be compared have no score either."""
+    for n in (0, 5):
+        table = xr.concat([cells((0.8, 0.2)), cells((np.nan, np.nan), n=n)], dim="cell")
+        verdict = kao2019.claim_1(table.assign_coords(cell=["full", "empty"]), bar=0.5)
+        assert "empty: no network" in verdict.sentence
+        assert "mean gap between the two levels +0.60" in verdict.sentence
+        assert "1 of 2 cells" in verdict.sentence
+
+
+def test_what_is_our_choice_is_said():
+    """Settings without a source in the paper are never passed off as the paper's."""
+    said = " ".join(text for text in kao2019.STUDY.choices if text.startswith("Our choice"))
+    for what in ("learning rate", "batch size", "grid of rate penalties", "fit.threshold", "bar of claim 1"):
+        assert what in said
+    assert "bar are our choice" in kao2019.CLAIMS[0].rule
+
+
 def test_noise_rarely_decides():
     """Cells at the bar on both levels, five seeds, Bonferroni intervals: a wrong word in at most 5 % of runs."""
     rng = np.random.default_rng(0)
