@@ -27,13 +27,14 @@ install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Strict promotion everywhere but here: the schedules of Optax raise a Python float to an integer count.
+# Strict promotion everywhere but here: Optax's Adam raises a Python float to an integer count, and those who train
+# inherit it.
 PROMOTING_ROOMS = ("training", "study", "studies", "report", "viewer", "cli")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def strict_promotion(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Mixing dtypes silently is an error, in all rooms that call no Optax schedule."""
+    """Mixing dtypes silently is an error, in all rooms that do not train."""
     rule = "standard" if request.path.parent.name in PROMOTING_ROOMS else "strict"
     with jax.numpy_dtype_promotion(rule):
         yield
