@@ -14,7 +14,7 @@ from synthetic_runs import RunShape, make_run
 from dynaprobe.core.errors import DataError
 from dynaprobe.report.gather import chosen_networks
 from dynaprobe.report.html import _windows, linked, repeat_command, write_report
-from dynaprobe.report.tables import flat_settings, number
+from dynaprobe.report.tables import NETWORK_COLUMNS, flat_settings, number
 from dynaprobe.study.store import RunStore
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
@@ -115,7 +115,9 @@ def test_numbers_in_the_table_are_those_of_the_run(reader, report):
     networks = report.run.networks
     shown = [cell["data-value"] for cell in reader.cells["td"] if "data-value" in cell]
     rows = np.array(shown).reshape(networks.sizes["network"], -1)
-    for column, name in ((3, "score"), (4, "single_unit"), (6, "population"), (10, "jpca_hz")):
+    names = [column.name for column in NETWORK_COLUMNS[1:]]
+    for name in ("score", "single_unit", "single_unit_raw", "population", "population_raw", "jpca_hz"):
+        column = names.index(name)
         values = [float(text) if text else np.nan for text in rows[:, column]]
         np.testing.assert_array_equal(values, networks[name].values)
     known = networks["single_unit"].values[1]

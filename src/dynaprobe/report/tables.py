@@ -39,12 +39,21 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
     Column("single_unit", "Single units", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
     Column(
+        "single_unit_raw", "r", ".2f", "single-unit similarity before normalising: median held-out correlation"
+    ),
+    Column(
         "single_unit_p",
         "p",
         ".3f",
         "chance of so high a single-unit similarity among surrogates; not corrected for the number of networks",
     ),
     Column("population", "Population", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
+    Column(
+        "population_raw",
+        "r (pop.)",
+        ".2f",
+        "population similarity before normalising: mean held-out canonical correlation; floors differ by network",
+    ),
     Column(
         "population_p",
         "p (pop.)",
@@ -53,7 +62,7 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "alignment_index",
-        "Alignment",
+        "Align.",
         ".2f",
         "movement variance in preparatory PCs over the most that so many PCs could hold, 1 for equal subspaces",
     ),
