@@ -70,15 +70,31 @@ def network_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def comparison_of(paths: Sequence[Path]) -> Study:
-    """The comparison of trained networks with a recording, as a study without claims of its own."""
-    files = network_files(paths)
-    networks = [load_network(file) for file in files]
+    """The comparison of trained networks with a recording, as a study without claims of its own.
+
+    Raises:
+        DataError: a path without networks, or two different networks of one name.
+    """
+    by_name: dict[str, tuple[Path, TrainedNetwork]] = {}
+    for file in network_files(paths):
+        network = load_network(file)
+        known, _ = by_name.setdefault(network.id, (file, network))
+        # Results are kept by name: those of the first would silently stand for the second.
+        if known.read_bytes() != file.read_bytes():
+            raise DataError(
+                "network",
+                rule="have a name of its own",
+                received=f"{network.id}, which is another network in {known.parent}",
+                remedy="Compare the two runs one at a time, each into its own --out",
+                where=file.parent,
+            )
 
     def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
-        for file, network in zip(files, networks, strict=True):
+        for file, network in by_name.values():
             copy = run.store.make_folder("networks") / f"{network.id}.nc"
             if not copy.exists():
                 run.store.adopt(file, f"networks/{network.id}")
+        networks = [network for _, network in by_name.values()]
         cells = {network.id: _cell(network) for network in networks}
         _, resolved = compare(run, networks, run.settings, cells=cells)
         return [], {"resolved_comparison": resolved.model_dump(mode="json")}
