@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from dynaprobe.analysis.surrogates import fit_tme
 from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.comparison import ComparisonSettings, headline, population, resolve, score, timing
 from dynaprobe.study.teacher import teacher_recording
+from dynaprobe.study.yardstick import place, yardstick
 
 SETTINGS = ComparisonSettings(n_splits=3, n_floor=20, n_chance=50)
 OPTIONS = {"n_units": 80, "n_repeats": 24, "n_targets": 8, "delay_ms": 1000.0}
@@ -26,26 +29,64 @@ def recorded(resolved):
     return population(teacher_recording(**OPTIONS, seed=1), resolved, seed=0)
 
 
-def test_another_sample_of_the_same_neurons_reaches_the_ceiling(resolved, recorded):
-    """The same teacher, other neurons, other spikes: as a population it is the recording's equal."""
-    numbers = headline(
-        score(population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0), recorded, resolved, seed=0)
-    )
-    assert numbers["population"] == pytest.approx(
-        1.0, abs=0.25
-    )  # SAMPLING: other neurons mix the latents otherwise
-    assert numbers["population_p"] == pytest.approx(1 / 21)
-    assert numbers["single_unit"] > 0.5
+@pytest.fixture(scope="module")
+def scale(resolved, recorded):
+    return yardstick(recorded, resolved, seed=0)
 
 
-def test_conditions_in_the_wrong_order_are_no_match(resolved, recorded):
+def placed(side, recorded, scale, resolved) -> dict[str, float]:
+    return place(side, recorded, scale, resolved, seed=0).scores
+
+
+def test_other_neurons_of_the_same_kind_stand_at_one(resolved, recorded, scale):
+    """The same teacher, other neurons, other spikes: an equal, unit by unit and as a population."""
+    found = placed(population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0), recorded, scale, resolved)
+    # SAMPLING: forty neurons that mix eleven latents in other proportions.
+    assert found["population"] == pytest.approx(1.0, abs=0.25)
+    assert found["single_unit"] == pytest.approx(1.0, abs=0.35)
+
+
+def test_surrogates_of_the_neurons_stand_at_zero(resolved, recorded, scale):
+    draws = fit_tme(recorded.halves[0][0]).draw(6, seed=11)
+    found = []
+    for k in range(6):
+        draw = draws.isel(draw=k, drop=True).assign_attrs(recorded.rates.attrs)
+        side = replace(recorded, rates=draw, halves=[(draw, draw)] * resolved.n_splits)
+        found.append(placed(side, recorded, scale, resolved))
+    for level in ("population", "single_unit"):
+        # SAMPLING: six draws, whose scatter about the floor is a few tenths of the scale.
+        assert abs(np.mean([numbers[level] for numbers in found])) < 0.25
+
+
+def test_conditions_in_the_wrong_order_are_no_match(resolved, recorded, scale):
     other = population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0)
     order = [3, 0, 6, 1, 7, 4, 2, 5]
     wrong = replace(other, halves=[tuple(half.isel(condition=order) for half in pair) for pair in other.halves])
-    right = headline(score(other, recorded, resolved, seed=0))
-    shuffled = headline(score(wrong, recorded, resolved, seed=0))
-    assert shuffled["population"] < 0.5 * right["population"]
-    assert shuffled["single_unit"] < 0.5 * right["single_unit"]
+    right, shuffled = (placed(side, recorded, scale, resolved) for side in (other, wrong))
+    for level in ("population", "single_unit"):
+        assert shuffled[level] < 0.5 * right[level]
+
+
+def test_the_networks_own_null(resolved, recorded):
+    """Another sample of the same kind beats every surrogate of itself."""
+    other = population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0)
+    numbers = headline(score(other, recorded, resolved, seed=0))
+    assert numbers["population_p"] == pytest.approx(1 / 21)
+    assert numbers["single_unit_p"] == pytest.approx(1 / 21)
+
+
+def test_parts_are_disjoint_and_the_same_every_time(resolved, recorded, scale):
+    for k in range(resolved.n_splits):
+        first, second = (set(scale.data[name].values[k].tolist()) for name in ("model_units", "target_units"))
+        assert not first & second
+        assert len(first) == len(second) == 40
+    xr.testing.assert_identical(scale.data, yardstick(recorded, resolved, seed=0).data)
+
+
+def test_too_few_neurons_to_part(resolved, recorded):
+    few = replace(recorded, rates=recorded.rates.isel(unit=range(11)))
+    with pytest.raises(DataError, match="recording must have at least 12 usable units, twice the PCs"):
+        yardstick(few, resolved, seed=0)
 
 
 def test_halves_are_scaled_alike_and_average_to_the_whole(recorded):

@@ -82,44 +82,44 @@ def assert_same_networks(first: Path, second: Path, names: list[str]) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    train(jobs(), new_store(folder), seed=0)
+    train(jobs(), new_store(folder))
     return folder / "networks"
 
 
 def test_an_interrupted_sweep_ends_with_the_same_numbers(tmp_path, undisturbed):
     with pytest.raises(StoppedError):
-        train(jobs(), new_store(tmp_path / "run"), seed=0, progress=StopsAt(9))
+        train(jobs(), new_store(tmp_path / "run"), progress=StopsAt(9))
     assert list((tmp_path / "run" / "checkpoints").iterdir())
-    networks = train(jobs(), new_store(tmp_path / "run"), seed=0)
+    networks = train(jobs(), new_store(tmp_path / "run"))
     assert_same_networks(undisturbed, tmp_path / "run" / "networks", [network.id for network in networks])
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_a_network_does_not_depend_on_its_neighbours(tmp_path, undisturbed):
     alone = jobs()[3:]
-    train(alone, new_store(tmp_path / "run"), seed=0)
+    train(alone, new_store(tmp_path / "run"))
     assert_same_networks(undisturbed, tmp_path / "run" / "networks", [alone[0].id])
 
 
 def test_finished_networks_are_read_back_and_a_lost_one_is_trained_again(tmp_path, undisturbed):
     store = new_store(tmp_path / "run")
-    train(jobs(), store, seed=0)
+    train(jobs(), store)
     names = [job.id for job in jobs()]
     before = {name: store.path("networks", f"{name}.nc").stat().st_mtime_ns for name in names}
-    train(jobs(), store, seed=0)
+    train(jobs(), store)
     assert before == {name: store.path("networks", f"{name}.nc").stat().st_mtime_ns for name in names}
     store.path("networks", f"{names[1]}.nc").write_bytes(b"half a file")
-    train(jobs(), store, seed=0)
+    train(jobs(), store)
     assert_same_networks(undisturbed, store.path("networks"), names)
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path, undisturbed):
     store = new_store(tmp_path / "run")
     with pytest.raises(StoppedError):
-        train(jobs(), store, seed=0, progress=StopsAt(9))
+        train(jobs(), store, progress=StopsAt(9))
     checkpoint = next((tmp_path / "run" / "checkpoints").iterdir())
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    networks = train(jobs(), store, seed=0)
+    networks = train(jobs(), store)
     assert_same_networks(undisturbed, tmp_path / "run" / "networks", [network.id for network in networks])
 
 

@@ -54,6 +54,13 @@ def test_a_job_with_other_numbers_has_another_name():
     assert first.id != other.id
 
 
+def test_runs_of_other_seeds_share_no_name_and_no_ensemble():
+    """Networks of seed 1 in a run of seed 0 and in one of seed 1 saw other trials."""
+    first, second = (grid(Both(), {}, seeds=[1], run_seed=seed) for seed in (0, 1))
+    assert first[0].id != second[0].id
+    assert len(group(first + second, member_fields=[])) == 2
+
+
 def test_groups_differ_only_in_what_members_may_differ():
     groups = group(grid(Both(), AXES, seeds=[0, 1]), member_fields=["fit.penalty_rate"])
     assert [len(members) for members in groups] == [6, 6]

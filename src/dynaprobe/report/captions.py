@@ -46,8 +46,8 @@ def _p_value(n_draws: int) -> str:
 
 
 _CEILING = (
-    "The ceiling is what the very same neurons reach in other trials; other neurons of the same animals need not "
-    "reach it."
+    "The ceiling is what the very same neurons reach in other trials, which other neurons of the same recording "
+    "do not reach; the scale of the table and of figures 1 and 2 ends at the latter."
 )
 
 
@@ -105,8 +105,7 @@ def unit_match(results: Results) -> str:
         "unit most like it. The unit is chosen on one half of the recorded trials and judged on the other. "
         f"Floor: the same for {data.sizes['draw']} tensor-maximum-entropy surrogates of the network, which keep "
         "its means and covariances over times, units and conditions. Ceiling: one half of the recorded trials "
-        "against the other. The normalised score is the median over units, 0 at the floor and 1 at the "
-        f"ceiling. {_p_value(data.sizes['draw'])} The mean over conditions was "
+        f"against the other. {_p_value(data.sizes['draw'])} The mean over conditions was "
         f"{'subtracted' if s.get('condition_mean') == 'subtract' else 'kept'} first. The network is represented "
         f"by one half of its trials. {_CEILING} This measure is our choice.{_failures(results)}"
     )
@@ -173,8 +172,7 @@ def cca(results: Results) -> str:
         "recorded trials); dotted, for comparison, without holding anything out and against all recorded trials. "
         f"Lines and bands: mean and middle 95 % of {data.sizes['draw']} tensor-maximum-entropy surrogates of the "
         f"network against the same halves (floor) and of {data.sizes['split']} split halves of the recording "
-        "against each other (ceiling). The normalised score is the mean over components, 0 at the mean floor and "
-        f"1 at the mean ceiling. {_p_value(data.sizes['draw'])} The network is represented by one "
+        f"against each other (ceiling). {_p_value(data.sizes['draw'])} The network is represented by one "
         f"half of its trials. {_CEILING} Number of PCs and cross-validation are our choice.{_failures(results)}"
     )
 
@@ -216,11 +214,13 @@ def similarity(networks: xr.Dataset, settings: xr.Dataset) -> str:
     return (
         f"Each of {n} networks that learned the task (faint) and the mean of every setting of the grid "
         f"(outlined) with its {level:.0%} Student interval over seeds, Bonferroni-corrected for {n_comparisons} "
-        "intervals; a setting with a single network has none, and intervals that leave the panel are cut. 0 is "
-        "the surrogate floor and 1 the split-half ceiling; scores may fall outside. Below the diagonal the "
-        "single-unit score is the higher one; the two scales are not calibrated against each other, for other "
-        "neurons of the same animals may come nearer to one ceiling than to the other. Intervals hold for this "
-        "recording: its own sampling noise is not in them."
+        "intervals; a setting with a single network has none, and intervals that leave the panel are cut. The "
+        "recorded neurons are parted at random in two, again and again: 1 is how like one part is to the other, 0 "
+        "how like surrogates of the one part (tensor maximum entropy, same covariances over time, units and "
+        "conditions) are to the other; a network is compared with the same neurons, with as many units. Scores "
+        "may fall outside. On the diagonal a network comes as near to the neurons unit by unit as it does as a "
+        "population. Intervals hold for this recording: its own sampling noise is not in them. The scale is our "
+        "choice."
     )
 
 

@@ -37,7 +37,7 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("penalty_rate", "Rate penalty", "g"),
     Column("status", "Status"),
     Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
-    Column("single_unit", "Single units", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
+    Column("single_unit", "Single units", ".2f", "0 surrogates of neurons, 1 other neurons of the recording"),
     Column(
         "single_unit_raw", "r", ".2f", "single-unit similarity before normalising: median held-out correlation"
     ),
@@ -47,7 +47,7 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
         ".3f",
         "chance of so high a single-unit similarity among surrogates; not corrected for the number of networks",
     ),
-    Column("population", "Population", ".2f", "normalised similarity, 0 surrogate floor, 1 split-half ceiling"),
+    Column("population", "Population", ".2f", "0 surrogates of neurons, 1 other neurons of the recording"),
     Column(
         "population_raw",
         "r (pop.)",

@@ -36,8 +36,9 @@ CLAIMS = (
         "Supported when some cell of the grid reproduces single units (the whole interval of its normalised score "
         "lies at or above the bar) and fails as a population (the whole interval below the bar); opposed when at "
         "least one cell reproduces single units and every cell that does also reproduces the population; "
-        "undecided otherwise. 0 is the surrogate floor, 1 the split-half ceiling; intervals are Student's over "
-        "seeds, Bonferroni-corrected over cells and levels. Rule, measures and bar are our choice.",
+        "undecided otherwise. 0 is where surrogates of recorded neurons stand, 1 where other neurons of the same "
+        "recording stand; intervals are Student's over seeds, Bonferroni-corrected over cells and levels. Rule, "
+        "measures and bar are our choice.",
         SOURCE,
     ),
     Claim(
@@ -80,7 +81,7 @@ CHOICES = (
     "clipping, the grid of rate penalties, number of seeds, noise of the input, the law of delays, the length of "
     "the movement epoch, and the score from which a network counts (fit.threshold).",
     "Our choice as well: how networks are rendered and compared (windows, kernel, number of PCs, surrogates, "
-    "split halves) and the bar of claim 1 (reproduces).",
+    "neurons parted in two) and the bar of claim 1 (reproduces).",
     "Networks are trained and compared on the directions of the recording, which take the place of "
     "task.n_targets; compared at the median delay of the recording, which takes the place of "
     "task.analysis_delay_ms.",
@@ -109,7 +110,7 @@ class Kao2019Settings(Settings):
         activations, rate_penalties, n_seeds: the grid.
         battery: how networks are compared with the recording.
         simulated: the recording that is made where none is given.
-        reproduces: the bar of claim 1, as a fraction of the way from floor to ceiling (our choice).
+        reproduces: the bar of claim 1, as a fraction of the way from surrogates to neurons (our choice).
     """
 
     task: DelayedReach = DelayedReach()
@@ -172,9 +173,9 @@ def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     task = settings.task.with_changes({"directions_deg": directions_deg(run.recording)}, where="the recording")
     base = JobSettings(task=task, network=settings.network, fit=settings.fit)
     axes = {"network.activation": settings.activations, "fit.penalty_rate": settings.rate_penalties}
-    jobs = grid(base, axes, seeds=[run.seed + k for k in range(settings.n_seeds)])
+    jobs = grid(base, axes, seeds=[run.seed + k for k in range(settings.n_seeds)], run_seed=run.seed)
     with run.timed("training"):
-        networks = train(jobs, run.store, seed=run.seed, progress=run.progress)
+        networks = train(jobs, run.store, progress=run.progress)
     summary, resolved = compare(run, networks, settings.battery, cells={job.id: job.cell for job in jobs})
     verdicts = [claim_1(summary["cells"], settings.reproduces), *map(_not_tested, CLAIMS[1:])]
     return verdicts, {"resolved_comparison": resolved.model_dump(mode="json")}
@@ -201,7 +202,7 @@ def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
         f"{len(apart)} of these fail as a population (interval below {bar:g})",
     ]
     if means:
-        parts.append(f"mean gap between the two levels {gap:+.2f} of the way from floor to ceiling")
+        parts.append(f"mean gap between the two levels {gap:+.2f} of the way from surrogates to neurons")
     # A cell without numbers is said as well: it counts among the cells above.
     parts += [
         f"{name}: single units {single}, population {pop}" if np.isfinite(single.mean) else f"{name}: no network"

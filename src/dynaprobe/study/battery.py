@@ -31,8 +31,7 @@ from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.render import render, run_trials
 from dynaprobe.study.statistics import mean_interval
 from dynaprobe.study.study import Run
-
-LEVELS = ("single_unit", "population")
+from dynaprobe.study.yardstick import LEVELS, Yardstick, check_enough_units, place, yardstick
 
 
 class BatterySettings(Settings):
@@ -56,10 +55,12 @@ class Reference:
     Attributes:
         results: by name.
         numbers: one number per question.
+        scale: from surrogates of recorded neurons to other recorded neurons.
     """
 
     results: Mapping[str, Result]
     numbers: Mapping[str, float]
+    scale: Yardstick
 
     @property
     def gallery(self) -> MotifGallery | None:
@@ -120,7 +121,7 @@ def check_recording(settings: BatterySettings, recording: Recording) -> None:
     """
     directions_deg(recording)
     resolved = resolve(settings.comparison, timing(recording))
-    population(recording, resolved.with_changes({"n_splits": 1}), seed=0)
+    check_enough_units(population(recording, resolved.with_changes({"n_splits": 1}), seed=0), settings.comparison)
 
 
 def directions_deg(recording: Recording) -> tuple[float, ...]:
@@ -144,9 +145,13 @@ def directions_deg(recording: Recording) -> tuple[float, ...]:
 def analyse_recording(recorded: Population, settings: ComparisonSettings, run: Run) -> Reference:
     """Describe the recording and keep the results."""
     results, reasons = describe(recorded, settings, seed=run.seed)
-    numbers = headline(results)
+    scale = yardstick(recorded, settings, seed=run.seed)
+    results["yardstick"] = scale
+    # On its own scale a recording stands at 1; its raw numbers are what other neurons of it reach.
+    own = {f"{level}_raw": float(scale.data["ceiling"].sel(level=level).mean()) for level in LEVELS}
+    numbers = headline(results) | dict.fromkeys(LEVELS, 1.0) | own
     run.store.save("results/recording", _groups(recorded, results, reasons, numbers))
-    return Reference(results, numbers)
+    return Reference(results, numbers, scale)
 
 
 def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
@@ -172,6 +177,7 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
         return
     results, reasons = describe(side, settings, seed=run.seed, gallery=sides.reference.gallery)
     results |= score(side, recorded, settings, seed=run.seed)
+    results["placement"] = place(side, recorded, sides.reference.scale, settings, seed=run.seed)
     points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)
     results["fixed_points"] = points
     groups = _groups(side, results, reasons, headline(results))

@@ -262,15 +262,17 @@ def describe(
 def score(
     network: Population, recording: Population, settings: ComparisonSettings, *, seed: int
 ) -> dict[str, Result]:
-    """How like a recording a network is, unit by unit and as a population, both between floor and ceiling.
+    """How like all recorded neurons a network is, unit by unit and as a population, with the network's own null.
 
-    The network is represented by one half of its trials, because it is compared with halves of the recording: what
-    a perfect network then reaches is what one half of the recording reaches with the other, the ceiling.
+    The p-values ask whether surrogates of the network do as well. The ceiling of these records is what the very
+    same neurons reach in other trials; where a network stands between chance and other neurons is for
+    `dynaprobe.study.yardstick.place` to say. The network is represented by one half of its trials, as the
+    recording is by halves.
     """
     model = network.halves[0][0]
     target = soft_normalise(recording.rates, constant=settings.softening_hz)
-    model, target = _conditions_alike(model), _conditions_alike(target)
-    halves = [tuple(_conditions_alike(half) for half in pair) for pair in recording.halves]
+    model, target = conditions_alike(model), conditions_alike(target)
+    halves = [tuple(conditions_alike(half) for half in pair) for pair in recording.halves]
     return {
         "unit_match": unit_match(model, halves, seed=seed, n_floor=settings.n_floor),  # type: ignore[arg-type]
         "cca": cca_with_bounds(
@@ -291,15 +293,16 @@ def headline(results: Mapping[str, Result]) -> dict[str, float]:
     def number(name: str, variable: str, **at: Any) -> float:
         if name not in results:
             return float("nan")
-        return float(results[name].data[variable].sel(at) if at else results[name].data[variable])
+        found = results[name].data[variable]
+        return float((found.sel(at) if at else found).mean())
 
     both = {"direction": "prep_to_move"}
     return {
-        "single_unit": number("unit_match", "normalised"),
-        "single_unit_raw": number("unit_match", "median"),
+        "single_unit": number("placement", "similarity", level="single_unit"),
+        "single_unit_raw": number("placement", "raw", level="single_unit"),
         "single_unit_p": number("unit_match", "p_value"),
-        "population": number("cca", "normalised"),
-        "population_raw": number("cca", "score_halves"),
+        "population": number("placement", "similarity", level="population"),
+        "population_raw": number("placement", "raw", level="population"),
         "population_p": number("cca", "p_value"),
         "alignment_index": number("alignment", "alignment_index", **both),
         "alignment_chance": number("alignment", "chance_mean", **both),
@@ -328,6 +331,6 @@ def _scale(rates: xr.DataArray, softening_hz: float) -> xr.DataArray:
     return scale
 
 
-def _conditions_alike(rates: xr.DataArray) -> xr.DataArray:
+def conditions_alike(rates: xr.DataArray) -> xr.DataArray:
     """Rates with conditions numbered in order, so that two sides can be matched whatever their labels."""
     return rates.assign_coords(condition=np.arange(rates.sizes["condition"]))

@@ -78,7 +78,7 @@ def check_one_clock(task: AbstractTask, network: NetworkSettings) -> None:
 
 
 def train(
-    jobs: Sequence[Job[JobSettings]], store: RunStore, *, seed: int, progress: Progress | None = None
+    jobs: Sequence[Job[JobSettings]], store: RunStore, *, progress: Progress | None = None
 ) -> list[TrainedNetwork]:
     """Train every job that has no network file yet, and return all networks in the order of the jobs.
 
@@ -88,7 +88,6 @@ def train(
     Args:
         jobs: what to train.
         store: where networks and checkpoints go.
-        seed: the run's seed, behind trials and noise; the members' own seeds are behind their start.
         progress: listens.
     """
     progress = progress or Silent()
@@ -98,14 +97,13 @@ def train(
             progress.say(f"Networks {number}/{len(groups)}: {len(members)} already trained, read back")
             continue
         title = f"Train {len(members)} networks ({members[0].settings.network.activation}), {number}/{len(groups)}"
-        _train_group(members, store, seed=seed, title=title, progress=progress)
+        _train_group(members, store, title=title, progress=progress)
     return [load_network(store.path("networks", f"{job.id}.nc")) for job in jobs]
 
 
-def _train_group(
-    members: Sequence[Job[JobSettings]], store: RunStore, *, seed: int, title: str, progress: Progress
-) -> None:
-    first = members[0].settings
+def _train_group(members: Sequence[Job[JobSettings]], store: RunStore, *, title: str, progress: Progress) -> None:
+    # The run's seed is behind trials and noise, the members' own seeds behind their start.
+    first, seed = members[0].settings, members[0].run_seed
     ensemble = _ensemble(members)
     checkpoint = f"checkpoints/{members[0].id}"
     resume = None

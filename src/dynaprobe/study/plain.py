@@ -42,7 +42,7 @@ def train_ensemble(
     store.start(values, study="train", seed=seed, resume=resume, title="An ensemble of networks")
     job = JobSettings(**{name: getattr(settings, name) for name in JobSettings.model_fields})
     networks = train(
-        grid(job, {}, seeds=[seed + k for k in range(settings.n_seeds)]), store, seed=seed, progress=progress
+        grid(job, {}, seeds=[seed + k for k in range(settings.n_seeds)], run_seed=seed), store, progress=progress
     )
     store.finish()
     return networks

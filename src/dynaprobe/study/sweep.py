@@ -23,20 +23,23 @@ class Job(Generic[S]):
 
     Attributes:
         settings: the full settings of this network.
-        seed: the seed behind all its random streams.
+        seed: the network's own seed.
+        run_seed: the seed of the run, behind the streams that networks of one seed share in it.
         labels: where it stands in the grid, e.g. ``{"activation": "tanh", "penalty_rate": 0.1}``.
     """
 
     settings: S
     seed: int
     labels: Mapping[str, Any] = field(default_factory=dict)
+    run_seed: int = 0
 
     @property
     def id(self) -> str:
-        """A name that depends on the settings and the seed alone: the same job, the same name, anywhere."""
+        """A name that depends on the settings and the seeds alone: the same job, the same name, anywhere."""
         content = {
             "numbers": NUMBERS_VERSION,
             "seed": self.seed,
+            "run_seed": self.run_seed,
             "settings": self.settings.model_dump(mode="json"),
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
@@ -50,7 +53,7 @@ class Job(Generic[S]):
         return ", ".join(parts)
 
 
-def grid(base: S, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> list[Job[S]]:
+def grid(base: S, axes: Mapping[str, Sequence[Any]], *, seeds: Sequence[int], run_seed: int = 0) -> list[Job[S]]:
     """Every combination of the axes, for every seed.
 
     Args:
@@ -58,13 +61,14 @@ def grid(base: S, axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> li
         axes: values by dotted name, e.g. ``{"network.activation": ["tanh", "relu"]}``; the last part of the
             name becomes the label.
         seeds: seeds of the networks in every cell.
+        run_seed: the seed of the run.
     """
     jobs: list[Job[S]] = []
     for values in itertools.product(*axes.values()):
         changes = dict(zip(axes, values, strict=True))
         settings = base.with_changes(changes)
         labels = {name.rsplit(".", 1)[-1]: value for name, value in changes.items()}
-        jobs.extend(Job(settings, seed, labels) for seed in seeds)
+        jobs.extend(Job(settings, seed, labels, run_seed) for seed in seeds)
     return jobs
 
 
@@ -87,6 +91,7 @@ def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[
             for part in path:
                 place = place[part]
             place.pop(last)
+        shared["run_seed"] = job.run_seed
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
     return list(groups.values())
 

@@ -19,8 +19,8 @@ from dynaprobe.report.style import COLUMN_MM, PAGE_MM, new_figure, styled
 # Marker sizes in points from the smallest penalty to the largest.
 _SIZES_PT = (3.5, 8.0)
 MEASURES = {
-    "single_unit": "single-unit similarity (0 floor, 1 ceiling)",
-    "population": "population similarity (0 floor, 1 ceiling)",
+    "single_unit": "single-unit similarity (0 surrogates, 1 neurons)",
+    "population": "population similarity (0 surrogates, 1 neurons)",
     "gap": "single-unit minus population (difference)",
 }
 
@@ -115,7 +115,7 @@ def _legend(looks: Mapping[str, Look], sizes: Mapping[float, float]) -> list[Lin
     handles += [
         title("faint: one network"),
         title("outlined: mean, interval"),
-        Line2D([], [], color="#999999", lw=0.6, ls=(0, (3, 2)), label="floor, ceiling"),
+        Line2D([], [], color="#999999", lw=0.6, ls=(0, (3, 2)), label="surrogates, neurons"),
         Line2D([], [], color="#bbbbbb", lw=0.6, label="both alike"),
     ]
     return handles
@@ -194,7 +194,7 @@ def unit_match_figure(results: Mapping[str, UnitMatch], looks: Mapping[str, Look
         _draw_ecdf(axes, data["correlation"].values, look.colour, "network")
         _draw_ecdf(axes, data["ceiling"].values, "#000000", "ceiling: split halves")
         axes.set_title(
-            f"{name}\nnormalised {float(data['normalised']):.2f}, p = {float(data['p_value']):.3f}", loc="left"
+            f"{name}\nmedian r {float(data['median']):.2f}, p = {float(data['p_value']):.3f}", loc="left"
         )
         axes.set_xlabel("correlation of held-out PSTHs (r)")
         axes.set_ylabel("cumulative fraction of units")
@@ -239,7 +239,7 @@ def cca_figure(results: Mapping[str, CcaBounds], looks: Mapping[str, Look]) -> F
         in_sample = data["correlation_in_sample"]
         axes.plot(component, in_sample, color=look.colour, ls=":", lw=0.8, label="network, in sample")
         axes.set_title(
-            f"{name}\nnormalised {float(data['normalised']):.2f}, p = {float(data['p_value']):.3f}", loc="left"
+            f"{name}\nmean r {float(data['score_halves']):.2f}, p = {float(data['p_value']):.3f}", loc="left"
         )
         axes.set_xlabel("canonical component (number)")
         axes.set_ylabel("canonical correlation (r)")
