@@ -139,6 +139,12 @@ def test_a_study_from_nothing_to_a_report(tmp_path, dynaprobe):
     compared = dynaprobe("compare", network, "--recording", recording, "--out", tmp_path / "compared", *options)
     assert compared.code == 0, compared.err
     assert "single units" in compared.out
+    others = sorted((out / "networks").glob("*.nc"))
+    stale = dynaprobe(
+        "compare", *others, "--recording", recording, "--out", tmp_path / "compared", "--resume", *options
+    )
+    assert stale.code == 2
+    assert "must be as in the run that is resumed" in stale.err
     # The same network, recording and seed: the same numbers, whichever command asked for them.
     row = RunStore(tmp_path / "compared").load("results/summary")["networks"].isel(network=0)
     place = summary["networks"]["id"].values.tolist().index(str(row["id"].item()))

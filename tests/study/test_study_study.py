@@ -12,7 +12,7 @@ from dynaprobe.recordings.export import write_nwb
 from dynaprobe.studies import kao2019
 from dynaprobe.study.progress import Silent
 from dynaprobe.study.store import RunStore
-from dynaprobe.study.study import Request, run_study
+from dynaprobe.study.study import Request, fingerprint, run_study
 from dynaprobe.study.teacher import teacher_recording
 
 DEFAULTS = kao2019.Kao2019Settings()
@@ -70,3 +70,14 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     with pytest.raises(SettingsError, match="--out must be a new, an empty or a run's folder"):
         run_study(kao2019.STUDY, DEFAULTS, request, progress=Silent())
     assert (tmp_path / "run").read_text() == "a note"
+
+
+def test_a_fingerprint_looks_at_what_is_read_and_nothing_else(tmp_path):
+    """Files that no reader takes, or that a desktop leaves behind, change nothing."""
+    (tmp_path / "a.nwb").write_bytes(b"one")
+    before = fingerprint(tmp_path)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("y")
+    assert fingerprint(tmp_path) == before
+    (tmp_path / "a.nwb").write_bytes(b"two")
+    assert fingerprint(tmp_path) != before

@@ -34,7 +34,7 @@ def load_recording(
         DataError: nothing to read, or a file that cannot be used.
     """
     path = Path(path)
-    files = _files(path)
+    files = recording_files(path)
     tables = []
     for done, file in enumerate(files, start=1):
         tables.append(READERS[file.suffix](file))
@@ -47,7 +47,12 @@ def load_recording(
     return Recording(sessions=sessions, source=_source(path.resolve()))
 
 
-def _files(path: Path) -> list[Path]:
+def recording_files(path: Path) -> list[Path]:
+    """The files that make up the recording at a path, in order: those with a reader, hidden ones passed over.
+
+    Raises:
+        DataError: nothing there, nothing readable, or a file of another kind.
+    """
     endings = ", ".join(READERS)
     if path.is_dir():
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))

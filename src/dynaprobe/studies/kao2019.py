@@ -176,9 +176,9 @@ def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     jobs = grid(base, axes, seeds=[run.seed + k for k in range(settings.n_seeds)], run_seed=run.seed)
     with run.timed("training"):
         networks = train(jobs, run.store, progress=run.progress)
-    summary, resolved = compare(run, networks, settings.battery, cells={job.id: job.cell for job in jobs})
+    summary, facts = compare(run, networks, settings.battery, cells={job.id: job.cell for job in jobs})
     verdicts = [claim_1(summary["cells"], settings.reproduces), *map(_not_tested, CLAIMS[1:])]
-    return verdicts, {"resolved_comparison": resolved.model_dump(mode="json")}
+    return verdicts, facts
 
 
 def claim_1(cells: xr.Dataset, bar: float) -> Verdict:

@@ -81,7 +81,7 @@ class _Sides:
 
 def compare(
     run: Run, networks: Sequence[TrainedNetwork], settings: BatterySettings, *, cells: Mapping[str, str]
-) -> tuple[dict[str, xr.Dataset], ComparisonSettings]:
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """Analyse the recording and every network that learned its task, and put the numbers side by side.
 
     Args:
@@ -91,7 +91,8 @@ def compare(
         cells: cell of the grid of every network, by id.
 
     Returns:
-        The summary, which is also kept as ``results/summary``, and the settings with every window resolved.
+        The summary, which is also kept as ``results/summary``, and facts for the manifest: the settings with every
+        window resolved, and the timing of the recording they follow.
     """
     facts = timing(run.recording)
     comparison = resolve(settings.comparison, facts)
@@ -109,7 +110,8 @@ def compare(
             step.update(done, network.id)
     summary = summarise(networks, cells, reference, run, level=settings.level)
     run.store.save("results/summary", summary)
-    return summary, comparison
+    resolved = {"resolved_comparison": comparison.model_dump(mode="json"), "timing_facts": vars(facts)}
+    return summary, resolved
 
 
 def check_recording(settings: BatterySettings, recording: Recording) -> None:

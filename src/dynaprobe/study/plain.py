@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,8 +97,8 @@ def comparison_of(paths: Sequence[Path]) -> Study:
                 run.store.adopt(file, f"networks/{network.id}")
         networks = [network for _, network in by_name.values()]
         cells = {network.id: _cell(network) for network in networks}
-        _, resolved = compare(run, networks, run.settings, cells=cells)
-        return [], {"resolved_comparison": resolved.model_dump(mode="json")}
+        _, facts = compare(run, networks, run.settings, cells=cells)
+        return [], facts
 
     return Study(
         name="compare",
@@ -109,6 +110,7 @@ def comparison_of(paths: Sequence[Path]) -> Study:
         presets={"default": {}},
         check=check_recording,
         run=run,
+        inputs={name: hashlib.sha256(file.read_bytes()).hexdigest() for name, (file, _) in by_name.items()},
     )
 
 

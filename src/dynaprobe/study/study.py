@@ -17,7 +17,7 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.recordings.export import write_nwb
-from dynaprobe.recordings.load import load_recording
+from dynaprobe.recordings.load import load_recording, recording_files
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.progress import Progress
 from dynaprobe.study.records import Claim, Verdict
@@ -91,6 +91,8 @@ class Study:
         check: refuses, by a `DynaprobeError`, settings and a recording that do not go together; called before any
             work, with the settings and the recording.
         run: does the work and returns the verdicts and facts for the manifest.
+        inputs: what a run depends on besides settings and recording, by name, e.g. the networks it was given; a
+            run is resumed only with the same.
         choices: sentences on which settings are the paper's, and which are ours where the paper is silent.
     """
 
@@ -103,6 +105,7 @@ class Study:
     presets: Mapping[str, Mapping[str, Any]]
     check: Callable[[Any, Recording], None]
     run: Callable[[Run], tuple[list[Verdict], dict[str, Any]]]
+    inputs: Mapping[str, str] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
 
 
@@ -116,7 +119,7 @@ def fingerprint(path: Path | None) -> str:
     """SHA-256 over the names and contents of the recording's files; ``simulated`` where there is none.
 
     Raises:
-        DataError: when there is nothing at the path.
+        DataError: when there is nothing at the path, or nothing readable.
     """
     if path is None:
         return "simulated"
@@ -127,9 +130,8 @@ def fingerprint(path: Path | None) -> str:
             received=f"{path}, where nothing is",
             remedy="Check the path, or leave the option out to simulate a recording",
         )
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
-    for file in files:
+    for file in recording_files(path):
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -198,6 +200,7 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
         "preset": request.preset,
         "mapping": request.mapping.model_dump(mode="json"),
         "recording_sha256": fingerprint(request.recording),
+        "inputs": dict(study.inputs),
     }
     values = settings.model_dump(mode="json")
     source = None
