@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from dynaprobe.core.errors import RatesError
 from dynaprobe.core.preprocess import (
-    average_trials,
     concatenate_segments,
     smooth,
     soft_normalise,
@@ -220,48 +219,3 @@ class TestSoftNormalise:
             RatesError, match=r"^constant must be 0 or more, but got -1\.0\. Give the softening constant"
         ):
             soft_normalise(make(noise(4, 10, 3)), constant=-1.0)
-
-
-class TestAverageTrials:
-    CONDITION = np.array([2, 0, -1, 0, 1, 2, 2])
-
-    def test_the_same_as_a_loop(self) -> None:
-        values = noise(7, 5, 3)
-        averaged = average_trials(make(values, dims="trial time unit"), self.CONDITION, n_conditions=3)
-        for k in range(3):
-            chosen = [values[i] for i in range(7) if self.CONDITION[i] == k]
-            np.testing.assert_allclose(averaged[k], sum(chosen) / len(chosen), atol=ROUND_OFF)
-        assert averaged.dims == ("condition", "time", "unit")
-        assert averaged["n_trials"].values.tolist() == [2, 1, 3]
-        assert steps_done(averaged) == ("mean over trials of a condition",)
-        assert averaged["time"].attrs["event"] == "go"
-
-    def test_members_stay_in_front(self) -> None:
-        values = noise(2, 7, 5, 3)
-        both = average_trials(make(values, dims="member trial time unit"), self.CONDITION, n_conditions=3)
-        one = average_trials(make(values[1], dims="trial time unit"), self.CONDITION, n_conditions=3)
-        assert both.dims == ("member", "condition", "time", "unit")
-        np.testing.assert_allclose(both[1], one, atol=ROUND_OFF)
-
-    def test_the_order_of_trials_does_not_matter(self) -> None:
-        values, order = noise(7, 5, 3), np.array([3, 1, 6, 0, 2, 5, 4])
-        one, other = (
-            average_trials(make(values[k], dims="trial time unit"), self.CONDITION[k], n_conditions=3)
-            for k in (np.arange(7), order)
-        )
-        np.testing.assert_allclose(one, other, atol=ROUND_OFF)
-
-    def test_a_condition_without_trials(self) -> None:
-        with pytest.raises(RatesError) as caught:
-            average_trials(make(noise(7, 5, 3), dims="trial time unit"), self.CONDITION, n_conditions=5)
-        assert str(caught.value) == (
-            "condition must have at least one trial each, but got none for [3, 4]. "
-            "Drop these conditions or simulate more trials."
-        )
-
-    @pytest.mark.parametrize("condition", [np.zeros(6, dtype=int), np.full(7, 3)], ids=["shape", "value"])
-    def test_conditions_of_other_trials(self, condition: np.ndarray) -> None:
-        with pytest.raises(
-            RatesError, match=r"^condition must give every trial a number from -1 to 2, but got shape"
-        ):
-            average_trials(make(noise(7, 5, 3), dims="trial time unit"), condition, n_conditions=3)

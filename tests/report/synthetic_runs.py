@@ -340,7 +340,6 @@ def _facts(n_networks: int, n_learned: int) -> dict:
             "n_sessions": 1,
             "n_units": 24,
             "left_out": {"unit with fewer than 5 trials in a condition": 3},
-            "files_sha256": {"simulated.nwb": "ab" * 32},
         },
         "counts": {
             "networks": n_networks,
@@ -348,7 +347,7 @@ def _facts(n_networks: int, n_learned: int) -> dict:
             "below_threshold": n_networks - n_learned,
             "diverged": 0,
         },
-        "timing": {"training": 12.5, "analysis": 3.25},
+        "timing_s": {"training": 12.5, "analysis": 3.25},
         "choices": ["Our choice: the bar of 0.5."],
         "methods": [
             "jPCA: Churchland et al. (2012), Nature 487:51.",

@@ -161,40 +161,6 @@ def soft_normalise(rates: xr.DataArray, *, constant: float | None = None, fracti
     return normalised.assign_attrs(done(rates, step).attrs)
 
 
-def average_trials(rates: xr.DataArray, condition: np.ndarray, *, n_conditions: int) -> xr.DataArray:
-    """Average trials within condition: dims ``(..., trial, time, unit)`` become ``(..., condition, time, unit)``.
-
-    Args:
-        rates: rates with a trial dim.
-        condition: condition of every trial; -1 leaves the trial out.
-        n_conditions: how many conditions there are.
-
-    Raises:
-        RatesError: when a condition has no trial, or `condition` is not that of these trials.
-    """
-    check_rates(rates, finite=False)
-    if "trial" not in rates.dims or condition.shape != (rates.sizes["trial"],) or condition.max() >= n_conditions:
-        raise RatesError(
-            "condition",
-            rule=f"give every trial a number from -1 to {n_conditions - 1}",
-            received=f"shape {condition.shape} with values up to {condition.max()} for {dict(rates.sizes)}",
-            remedy="Hand over the condition of the trials that the rates hold",
-        )
-    counts = np.bincount(condition[condition >= 0], minlength=n_conditions)
-    if (counts == 0).any():
-        raise RatesError(
-            "condition",
-            rule="have at least one trial each",
-            received=f"none for {np.flatnonzero(counts == 0).tolist()}",
-            remedy="Drop these conditions or simulate more trials",
-        )
-    means = [rates.isel(trial=np.flatnonzero(condition == k)).mean("trial") for k in range(n_conditions)]
-    joined = xr.concat(means, dim="condition", coords="minimal", compat="override")
-    order = [dim for dim in ("member", "condition", "time", "unit") if dim in joined.dims]
-    joined = joined.transpose(*order).assign_coords(n_trials=("condition", counts))
-    return joined.assign_attrs(done(rates, "mean over trials of a condition").attrs)
-
-
 def _segments(rates: xr.DataArray) -> list[slice]:
     if "segment" not in rates.coords:
         return [slice(0, rates.sizes["time"])]

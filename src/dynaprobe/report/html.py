@@ -257,7 +257,7 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name in ("seed", "state", "started", "finished")
         if name in manifest
     ]
-    timing = manifest.get("timing_s") or manifest.get("timing") or {}
+    timing = manifest.get("timing_s") or {}
     rows += [(f"Time: {name}", f"{float(value):.1f} s") for name, value in timing.items()]
     made = manifest.get("provenance", {})
     rows += [(f"Version of {name}", str(value)) for name, value in made.get("packages", {}).items()]
@@ -266,9 +266,6 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name, value in made.items()
         if name != "packages"
     ]
-    hashes = manifest.get("recording", {}).get("files_sha256") or manifest.get("recording_sha256")
-    if isinstance(hashes, Mapping):
-        rows += [(f"SHA-256 of {name}", str(value)) for name, value in hashes.items()]
-    elif hashes:
-        rows.append(("SHA-256 of the recording", str(hashes)))
+    if digest := manifest.get("recording_sha256"):
+        rows.append(("SHA-256 of the recording", str(digest)))
     return rows
