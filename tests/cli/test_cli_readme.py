@@ -67,3 +67,10 @@ def test_the_script_runs(tmp_path, monkeypatch, capsys):
     assert len(lines) == 2
     found = eval(lines[0][lines[0].index("{") :], {"nan": float("nan")})
     assert np.isfinite(found["population_raw"])
+
+
+def test_nothing_is_left_open():
+    assert not re.findall(r"@[A-Z]+@", README)
+    root = Path(__file__).parents[2]
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (root / link).is_file(), link

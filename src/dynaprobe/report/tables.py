@@ -39,7 +39,10 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
     Column("single_unit", "Single units", ".2f", "0 surrogates of neurons, 1 other neurons of the recording"),
     Column(
-        "single_unit_raw", "r", ".2f", "single-unit similarity before normalising: median held-out correlation"
+        "single_unit_raw",
+        "r",
+        ".2f",
+        "median correlation of neurons with their best network unit, on held-out trials",
     ),
     Column(
         "single_unit_p",
@@ -52,7 +55,7 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
         "population_raw",
         "r (pop.)",
         ".2f",
-        "population similarity before normalising: mean held-out canonical correlation; floors differ by network",
+        "mean held-out canonical correlation of network and neurons",
     ),
     Column(
         "population_p",
