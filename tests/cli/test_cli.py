@@ -162,7 +162,7 @@ def test_a_study_from_nothing_to_a_report(tmp_path, dynaprobe):
         (("train", "--set", "network.dt_ms=5"), "dt_ms must be the same for network and task (10 ms)"),
         (("compare", "nowhere"), "network must be a network file or the folder of a run, but got nowhere"),
         (("report", "nowhere"), "run must hold run.json, but got nowhere"),
-        (("fixed-points", "nowhere.nc"), "nowhere.nc must be a whole netCDF file"),
+        (("fixed-points", "nowhere.nc"), "nowhere.nc must be a file, but got a path where nothing is"),
         (("tasks", "juggling"), "task must be one of delayed_reach, but got juggling"),
         (("simulate-recording", "x.mat"), "the file to write must end in .nwb"),
     ],

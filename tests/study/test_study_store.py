@@ -153,3 +153,49 @@ def test_manifest_tells_what_a_run_depends_on(store):
     assert manifest["state"] == "complete"
     assert manifest["networks"] == 7
     assert {"dynaprobe", "jax", "numpy"} <= manifest["provenance"]["packages"].keys()
+
+
+def test_two_processes_do_not_work_in_one_folder(tmp_path):
+    """The second is refused and touches nothing; a killed run leaves no lock."""
+    code = (
+        "import sys; from dynaprobe.study.store import RunStore\n"
+        "store = RunStore(sys.argv[1])\n"
+        "store.start({'a': 1}, study='kao2019', seed=3, resume=False)\n"
+        "print('at work', flush=True); sys.stdin.read()"
+    )
+    store = RunStore(tmp_path / "run")
+    command = [sys.executable, "-c", code, str(store.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "at work\n"
+        temporary = store.path(".its.tmp.nc")
+        temporary.write_text("half")
+        with pytest.raises(SettingsError, match="--out must be a folder in which no other run is at work"):
+            store.start({"a": 1}, study="kao2019", seed=3, resume=True)
+        assert temporary.exists()
+        first.kill()
+    store.start({"a": 1}, study="kao2019", seed=3, resume=True)
+    assert not temporary.exists()
+
+
+def test_a_full_disk_does_not_reach_hdf5(tmp_path, dataset, monkeypatch):
+    """HDF5 that fails to flush crashes the process when its objects are freed; it must only ever see memory."""
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(DataError, match=r"x\.nc must be written, but got No space left on device"):
+        write_tree(tmp_path / "x.nc", {"g": dataset})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_without_a_file_is_not_called_damaged(tmp_path):
+    with pytest.raises(DataError, match=r"x\.nc must be a file, but got a path where nothing is"):
+        read_tree(tmp_path / "x.nc")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"study": "kao2019"}'])
+def test_a_manifest_of_something_else(store, content):
+    store.manifest_path.write_text(content)
+    with pytest.raises(DataError, match=r"run\.json must be what a run writes about itself"):
+        store.manifest()

@@ -7,15 +7,19 @@ RUN/checkpoints/ID.nc   training in progress; removed when its networks are done
 RUN/results/NAME.nc     analyses, one netCDF group per result
 RUN/claims.json         verdicts
 RUN/report/             page and figures
+RUN/.lock               held by the process at work
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import platform
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -91,7 +95,7 @@ def read_json(path: Path) -> Any:
             path.name,
             rule="be a readable JSON file",
             received=str(error),
-            remedy="Run the study again with --resume, which writes it anew",
+            remedy="Restore the file, or start a new run with another --out",
             where=path.parent,
         ) from None
 
@@ -102,7 +106,9 @@ def write_tree(path: Path, groups: Mapping[str, xr.Dataset]) -> Path:
     for name, data in groups.items():
         # netCDF has no coordinates of its own; the names are kept so that reading restores them.
         tree[name].attrs["coordinate_names"] = json.dumps([str(c) for c in data.coords if c not in data.dims])
-    return write_atomically(path, lambda target: tree.to_netcdf(target, engine=ENGINE))
+    # Through memory: HDF5 that runs into a full disk takes the whole process with it.
+    content = tree.to_netcdf(engine=ENGINE)
+    return write_atomically(path, lambda target: target.write_bytes(content))
 
 
 def read_tree(path: Path) -> dict[str, xr.Dataset]:
@@ -115,6 +121,14 @@ def read_tree(path: Path) -> dict[str, xr.Dataset]:
         with xr.open_datatree(path, engine=ENGINE) as tree:
             branches = {path.strip("/"): branch for path, branch in tree.subtree_with_keys if path != "."}
             loaded = {path: branch.to_dataset().load() for path, branch in branches.items()}
+    except FileNotFoundError:
+        raise DataError(
+            path.name,
+            rule="be a file",
+            received="a path where nothing is",
+            remedy="Check the path",
+            where=path.parent,
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(
             path.name,
@@ -163,7 +177,8 @@ class RunStore:
         """Begin a run, or go on with the one that is there.
 
         Raises:
-            SettingsError: when the folder holds a run and `resume` is False, or a run with other settings.
+            SettingsError: when the folder holds a run and `resume` is False, a run with other settings, or one at
+                which another process works.
         """
         if not self.exists():
             if self.folder.is_file() or (self.folder.exists() and any(self.folder.iterdir())):
@@ -183,6 +198,7 @@ class RunStore:
                 "provenance": provenance(),
             }
             write_json(self.manifest_path, manifest)
+            self._claim()
             return
         if not resume:
             raise SettingsError(
@@ -192,8 +208,34 @@ class RunStore:
                 remedy="Add --resume to go on with it, or choose another folder",
             )
         self._check_same(settings, seed=seed, **more)
+        self._claim()
         for leftover in self.folder.rglob(".*.tmp*"):
             leftover.unlink(missing_ok=True)
+
+    def _claim(self) -> None:
+        """Keep other processes out of the folder for as long as this one lives, however it ends.
+
+        Raises:
+            SettingsError: when another process works there.
+        """
+        try:
+            lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o666)
+        except OSError:
+            # A full or read-only file system; what then cannot be written is said when it is.
+            return
+        # The lock ends with this store, or with the process, however that ends.
+        weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Any other error is of a file system without locks.
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise SettingsError(
+                    "--out",
+                    rule="be a folder in which no other run is at work",
+                    received=str(self.folder),
+                    remedy="Wait until that run has ended, or choose another folder",
+                ) from None
 
     def _check_same(self, settings: Mapping[str, Any], **more: Any) -> None:
         manifest = self.manifest()
@@ -226,7 +268,15 @@ class RunStore:
                 received=str(self.folder),
                 remedy="Give the folder that a study was told with --out",
             )
-        manifest: dict[str, Any] = read_json(self.manifest_path)
+        manifest = read_json(self.manifest_path)
+        if not isinstance(manifest, dict) or not {"study", "provenance"} <= manifest.keys():
+            raise DataError(
+                self.manifest_path.name,
+                rule="be what a run writes about itself",
+                received="a file without study and provenance",
+                remedy="Restore the file, or start a new run with another --out",
+                where=self.folder,
+            )
         return manifest
 
     def finish(self, **more: Any) -> None:
