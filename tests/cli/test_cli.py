@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dynaprobe import __version__
 from dynaprobe.cli import app
+from dynaprobe.cli.console import TerminalProgress
 from dynaprobe.cli.inputs import column_mapping, parse_changes, study_settings
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.studies.kao2019 import STUDY
@@ -213,6 +217,8 @@ def test_columns_are_mapped_from_both_places(tmp_path):
     assert mapping.n_directions == 8
     with pytest.raises(SettingsError, match="--map must read ROLE=COLUMN, but got go_cue"):
         column_mapping(None, ["go_cue"])
+    with pytest.raises(SettingsError, match=r"--map must name one of target_on, go_cue, .* but got gocue"):
+        column_mapping(None, ["gocue=MyGo"])
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, dynaprobe):
@@ -248,3 +254,12 @@ def test_events_are_taken_as_a_table_and_as_pairs(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("[mapping]\nevents = ['go_cue=go']\n")
     assert column_mapping(file, ["move_onset=mv"]).events == (("go_cue", "go"), ("move_onset", "mv"))
+
+
+def test_a_narrow_terminal_still_shows_counts_and_time_left():
+    written = io.StringIO()
+    progress = TerminalProgress(Console(file=written, force_terminal=True, width=80))
+    with progress.step("Train 14 networks (rectified_tanh), 1/2", 3000) as step:
+        step.update(1500, "median loss 0.002, R2 0.910")
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue()).split("\r")[-1]
+    assert re.search(r"rectified_tanh\), 1/2 .* 1500/3000 0:00:\d\d left [-0-9]:[-0-9]{2}", last)

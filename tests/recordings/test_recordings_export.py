@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pynwb import NWBHDF5IO
 from recording_samples import make_session
 
 from dynaprobe.core.errors import DataError
@@ -99,11 +98,11 @@ def test_an_existing_file_survives_a_failed_write(tmp_path: Path, monkeypatch: p
     path = write_nwb(session, tmp_path / "a.nwb")
     before = path.read_bytes()
 
-    def stop_half_way(self: NWBHDF5IO, *args: object, **kwargs: object) -> None:
-        raise OSError("disk full")
+    def full(self: Path, *_args: object) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(NWBHDF5IO, "write", stop_half_way)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataError, match=r"a\.nwb must be written, but got No space left on device"):
         write_nwb(session, path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.nwb"]

@@ -141,3 +141,11 @@ def test_the_table_of_studies():
     for study in STUDIES.values():
         assert {"smoke", "demo", "standard", "full"} <= study.presets.keys()
         assert len({claim.id for claim in study.claims}) == len(study.claims)
+
+
+@pytest.mark.parametrize("change", ["rate_penalties=[0.0, 0.0]", "activations=['tanh', 'tanh']"])
+def test_a_cell_given_twice_is_refused(change):
+    """Its networks would count twice, and the intervals over seeds would be too narrow."""
+    name = change.split("=")[0]
+    with pytest.raises(SettingsError, match=f"{name} are different from one another"):
+        study_settings(kao2019.STUDY, "smoke", None, [change])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from dynaprobe.core.errors import DataError, SettingsError
@@ -62,6 +63,32 @@ def test_a_window_that_the_delay_has_no_room_for(session, refused):
 def test_too_few_trials(session, refused):
     settings = kao2019.Kao2019Settings().with_changes({"battery.comparison.psth.min_trials": 7})
     assert "have a unit with 7 usable trials in each of 4 conditions" in refused(session, settings)
+
+
+def test_too_few_directions(session, refused):
+    trials = session.trials.assign(direction_deg=session.trials["direction_deg"] // 180 * 180)
+    assert "must have at least 3 directions" in refused(replace(session, trials=trials))
+
+
+def test_silence_in_every_window(session, refused):
+    early = tuple(np.array([1e-3]) for _ in session.spike_times_s)
+    sentence = refused(replace(session, spike_times_s=early))
+    assert "must have spikes about target onset or movement onset" in sentence
+
+
+def test_movement_before_the_go_cue(session, refused):
+    trials = session.trials.assign(move_onset=session.trials["go_cue"] - 0.05)
+    sentence = refused(replace(session, trials=trials))
+    assert (
+        "move_onset must come after go_cue, in the median trial, but got a median of -50 ms after it" in sentence
+    )
+
+
+def test_the_advice_for_a_short_delay_can_be_followed(session, refused):
+    """At 250 ms a window inside the delay is named; without a delay there is none to name."""
+    for delay_s, advice in ((0.25, r"e.g. [62.5, 250]"), (0.0, "Without a delay there is no preparation")):
+        trials = session.trials.assign(target_on=session.trials["go_cue"] - delay_s)
+        assert advice in refused(replace(session, trials=trials))
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):

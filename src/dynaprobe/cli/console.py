@@ -10,8 +10,16 @@ from datetime import timedelta
 from typing import NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichBars
+from rich.table import Column
 from rich.text import Text
 
 # In a log file, one line per step every so often is enough to see that it lives.
@@ -62,14 +70,16 @@ class TerminalProgress:
             line = _LogLine(self.console, title, total)
             yield line
             return
+        # Where the line is too narrow the note and the bar give way: counts and time left are what one looks for.
+        counted = len(f"{total:g}") * 2 + 1
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(min_width=min(len(title), 40), no_wrap=True)),
+            BarColumn(bar_width=16, table_column=Column(min_width=4)),
+            MofNCompleteColumn(table_column=Column(min_width=counted)) if total > 1 else TaskProgressColumn(),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
+            TextColumn("left", table_column=Column(min_width=4)),
+            TimeRemainingColumn(table_column=Column(min_width=7)),
+            TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         )
         with RichBars(*columns, console=self.console) as bars:
             yield _Bar(bars, title, total)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.settings import Settings, load_toml, parse
-from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
+from dynaprobe.recordings.columns import DEFAULT_MAPPING, EVENT_COLUMNS, ColumnMapping
 from dynaprobe.study.study import Study
 
 S = TypeVar("S", bound=Settings)
@@ -83,8 +83,17 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
             values[role] = int(column) if role == "n_directions" and column.isdigit() else column
         elif role == "conditions":
             values[role] = tuple(column.split(","))
-        else:
+        elif role in EVENT_COLUMNS:
             events[role] = column
+        else:
+            # A slip of the pen must not leave the role it was meant for to the table of usual names.
+            known = [*EVENT_COLUMNS, "direction", "direction_unit", "n_directions", "conditions"]
+            raise SettingsError(
+                "--map",
+                rule=f"name one of {', '.join(known)}",
+                received=role,
+                remedy="Correct the role, which stands before the equals sign",
+            )
     return parse(ColumnMapping, {**values, "events": events}, where="--map")
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
+import h5py
 import numpy as np
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
@@ -32,7 +35,7 @@ def write_nwb(session: Session, path: Path | str) -> Path:
         The path.
 
     Raises:
-        DataError: another ending, or no such folder.
+        DataError: another ending, no such folder, or one that cannot be written to.
     """
     path = Path(path)
     if path.suffix != ".nwb" or not path.parent.is_dir():
@@ -44,12 +47,24 @@ def write_nwb(session: Session, path: Path | str) -> Path:
         )
     file = _nwb_file(session)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.nwb")
+    # Through memory: HDF5 that runs into a full disk takes the whole process with it.
+    content = BytesIO()
+    with h5py.File(content, "w") as memory, NWBHDF5IO(file=memory, mode="w") as handle:
+        handle.write(file)
     try:
-        with NWBHDF5IO(str(temporary), "w") as handle:
-            handle.write(file)
+        temporary.write_bytes(content.getbuffer())
         os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            path.name,
+            rule="be written",
+            received=error.strerror or str(error),
+            remedy="Free some space or choose another folder",
+            where=path.parent,
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
 
 

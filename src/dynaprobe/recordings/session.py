@@ -195,9 +195,10 @@ class Recording:
         subjects = ", ".join(f"{n} {name}" for name, n in sorted(by_subject.items()))
         n_trials = sum(session.n_trials for session in self.sessions)
         left_out = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items()) or "nothing"
+        sessions = f"{self.n_sessions} session{'s' * (self.n_sessions > 1)}"
         return (
-            f"{self.source}: {self.n_units} units ({subjects}) in {self.n_sessions} sessions, {n_trials} trials, "
-            f"{len(self.conditions)} conditions ({', '.join(self.conditions.columns)}), "
+            f"{self.source}: {self.n_units} units ({subjects}) in {sessions}, "
+            f"{n_trials} trials, {len(self.conditions)} conditions ({', '.join(self.conditions.columns)}), "
             f"events {', '.join(self.event_names)}. Left out: {left_out}."
         )
 

@@ -126,6 +126,11 @@ class Kao2019Settings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_one_clock(self.task, self.network)
+        for name in ("activations", "rate_penalties"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                # The same network would count twice, and intervals over seeds would be too narrow.
+                raise ValueError(f"{name} are different from one another")
         return self
 
 

@@ -33,6 +33,9 @@ from dynaprobe.study.statistics import mean_interval
 from dynaprobe.study.study import Run
 from dynaprobe.study.yardstick import LEVELS, Yardstick, check_enough_units, place, yardstick
 
+# Cross-validation over conditions needs as many.
+MIN_CONDITIONS = 3
+
 
 class BatterySettings(Settings):
     """How networks are compared with a recording.
@@ -118,12 +121,30 @@ def check_recording(settings: BatterySettings, recording: Recording) -> None:
     """Refuse a recording that networks cannot be compared with, before any of them is trained.
 
     Raises:
-        DataError: conditions other than directions, a missing event, a delay without room for the windows, or no
-            unit with enough trials.
+        DataError: conditions other than directions, too few of them, a missing event, a delay without room for the
+            windows, no unit with enough trials, or silence.
     """
     directions_deg(recording)
+    n_conditions = len(recording.conditions)
+    if n_conditions < MIN_CONDITIONS:
+        raise DataError(
+            "recording",
+            rule=f"have at least {MIN_CONDITIONS} directions, as cross-validation over them needs",
+            received=n_conditions,
+            remedy="Bring a recording with more directions, or check --map direction=COLUMN",
+            where=recording.source,
+        )
     resolved = resolve(settings.comparison, timing(recording))
-    check_enough_units(population(recording, resolved.with_changes({"n_splits": 1}), seed=0), settings.comparison)
+    recorded = population(recording, resolved.with_changes({"n_splits": 1}), seed=0)
+    if not (recorded.rates > 0).any():
+        raise DataError(
+            "recording",
+            rule="have spikes about target onset or movement onset",
+            received="silence in every window",
+            remedy="Check that spikes and events are on one clock",
+            where=recording.source,
+        )
+    check_enough_units(recorded, settings.comparison)
 
 
 def directions_deg(recording: Recording) -> tuple[float, ...]:

@@ -124,7 +124,8 @@ def timing(recording: Recording) -> Timing:
     """Median delay, reaction time and number of repeats of a recording.
 
     Raises:
-        DataError: when target onset, go cue or movement onset are missing, or no trial has two in a row.
+        DataError: when target onset, go cue or movement onset are missing, no trial has two in a row, or movement
+            comes before the go cue.
     """
     for event in ("target_on", "go_cue", "move_onset"):
         if event not in recording.event_names:
@@ -149,12 +150,19 @@ def timing(recording: Recording) -> Timing:
             )
         return float(np.nanmedian(spans)) * 1e3
 
+    delay_ms, reaction_time_ms = median_ms("target_on", "go_cue"), median_ms("go_cue", "move_onset")
+    if reaction_time_ms <= 0:
+        raise DataError(
+            "move_onset",
+            rule="come after go_cue, in the median trial",
+            received=f"a median of {reaction_time_ms:g} ms after it",
+            remedy="Name other columns with --map go_cue=COLUMN or --map move_onset=COLUMN",
+            where=recording.source,
+        )
     columns = list(recording.conditions.columns)
     repeats = np.concatenate([frame.groupby(columns).size().to_numpy() for frame in frames])
     # Files round event times; to the millisecond is what the windows need.
-    return Timing(
-        round(median_ms("target_on", "go_cue")), round(median_ms("go_cue", "move_onset")), int(np.median(repeats))
-    )
+    return Timing(round(delay_ms), round(reaction_time_ms), int(np.median(repeats)))
 
 
 def resolve(settings: ComparisonSettings, facts: Timing) -> ComparisonSettings:
@@ -171,10 +179,16 @@ def resolve(settings: ComparisonSettings, facts: Timing) -> ComparisonSettings:
             "preparatory_window_ms",
             rule=f"end before the go cue, at the median delay of {facts.delay_ms:g} ms",
             received=list(preparatory),
-            remedy="Set comparison.preparatory_window_ms to a window inside the delay",
+            remedy=_window_advice(facts.delay_ms, dt_ms),
         )
     target = settings.target_window_ms or (-50.0, max(preparatory[1], dt_ms * (facts.delay_ms // dt_ms)))
     return settings.with_changes({"target_window_ms": target, "preparatory_window_ms": preparatory})
+
+
+def _window_advice(delay_ms: float, dt_ms: float) -> str:
+    if delay_ms < 4 * dt_ms:
+        return "Without a delay there is no preparation to compare; check the columns of target_on and go_cue"
+    return f"Set comparison.preparatory_window_ms inside it, e.g. [{delay_ms / 4:g}, {delay_ms:g}]"
 
 
 def population(recording: Recording, settings: ComparisonSettings, *, seed: int) -> Population:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import platform
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
+
+if sys.platform != "win32":  # which has no such locks; there nothing keeps two runs apart
+    import fcntl
 
 from dynaprobe.core.errors import DataError, SettingsError
 
@@ -218,6 +221,8 @@ class RunStore:
         Raises:
             SettingsError: when another process works there.
         """
+        if sys.platform == "win32":
+            return
         try:
             lock = os.open(self.folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o666)
         except OSError:
