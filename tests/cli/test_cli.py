@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import xarray as xr
 from rich.console import Console
 
 from dynaprobe import __version__
@@ -121,6 +122,12 @@ def test_a_study_from_nothing_to_a_report(tmp_path, dynaprobe):
     resumed = dynaprobe(*quick(out, "--resume"))
     assert resumed.code == 0, resumed.err
     assert "This run is complete; nothing is computed again" in resumed.out
+    whole = store.load("results/recording")
+    damaged = out / "results" / "recording.nc"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    assert dynaprobe(*quick(out, "--resume")).code == 0
+    for name, group in store.load("results/recording").items():
+        xr.testing.assert_identical(group, whole[name])
     other = dynaprobe(*quick(out, "--resume", "--seed", "1"))
     assert other.code == 2
     assert "seed must be as in the run that is resumed, but got 1 now and 0 there" in other.err

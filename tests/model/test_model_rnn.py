@@ -169,7 +169,7 @@ def test_wrong_number_of_noise_channels():
     ("values", "sentence"),
     [
         ({"dt_ms": 60}, r"dt_ms \(60\) does not exceed tau_ms \(50\)"),
-        ({"activation": "cos"}, r"activation must be 'tanh', .* but got cos"),
+        ({"activation": "cos"}, r"activation must be one of tanh, .* but got cos"),
         ({"noise_state": -1}, r"noise_state must be greater than or equal to 0, but got -1"),
         ({"n_unit": 10}, r"Did you mean n_units"),
     ],

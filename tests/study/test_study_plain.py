@@ -9,6 +9,7 @@ import pytest
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import parse
 from dynaprobe.study.plain import TrainSettings, comparison_of, train_ensemble
+from dynaprobe.study.store import read_tree, write_tree
 
 TINY = {
     "task": {"dt_ms": 20.0, "delay_range_ms": (100.0, 200.0), "catch_fraction": 0.0, "n_targets": 4},
@@ -22,13 +23,23 @@ def trained(out: Path, *, seed: int) -> Path:
     return out
 
 
-def test_one_name_for_two_networks_is_refused(tmp_path):
-    """Networks of seeds 0 and 1, and of seeds 1 and 2: both runs hold an s1, each of its own run seed."""
+def test_networks_of_runs_of_other_seeds_have_other_names(tmp_path):
+    """Both runs hold a network of seed 1; they saw other trials and are compared side by side."""
     runs = [trained(tmp_path / f"run{seed}", seed=seed) for seed in (0, 1)]
+    assert len(comparison_of(runs).inputs) == 4
+
+
+def test_one_name_for_two_networks_is_refused(tmp_path):
+    """A network that was trained on under its old name."""
+    first = trained(tmp_path / "run0", seed=0)
+    file = sorted((first / "networks").glob("*.nc"))[0]
+    groups = read_tree(file)
+    groups["network"]["b"] = groups["network"]["b"] + 1
+    write_tree(tmp_path / "run1" / "networks" / file.name, groups)
     with pytest.raises(
-        DataError, match=r"run1.*network must have a name of its own, but got s1-\w+, which is another"
+        DataError, match=r"run1.*network must have a name of its own, but got s0-\w+, which is another"
     ):
-        comparison_of(runs)
+        comparison_of([first, tmp_path / "run1"])
 
 
 def test_the_same_network_named_twice_counts_once(tmp_path):

@@ -183,6 +183,17 @@ def _read(path: Path, mapping: ColumnMapping, progress: Progress) -> Recording:
     return recording
 
 
+def _is_whole(store: RunStore) -> bool:
+    """Whether every file of a complete run is still there and readable; damaged ones are set aside."""
+    if not store.path("claims.json").is_file() or not store.has("results/summary"):
+        return False
+    networks = store.load("results/summary")["networks"]
+    names = [str(name) for name in networks["id"].values]
+    learned = [name for name, state in zip(names, networks["status"].values, strict=True) if state == "converged"]
+    files = [f"networks/{name}" for name in names] + [f"results/{name}" for name in ("recording", *learned)]
+    return all(store.has(file) for file in files)
+
+
 def run_study(study: Study, settings: Settings, request: Request, *, progress: Progress) -> RunStore:
     """Run a study into a folder; everything but the report.
 
@@ -209,7 +220,7 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
         source = _read(request.recording, request.mapping, progress)
         study.check(settings, source)
     store.start(values, study=study.name, seed=request.seed, resume=request.resume, **identity)
-    if store.manifest()["state"] == "complete":
+    if store.manifest()["state"] == "complete" and _is_whole(store):
         progress.say("This run is complete; nothing is computed again")
         return store
     about = {"methods": list(study.methods), "choices": list(study.choices), "command": request.command}
