@@ -243,7 +243,8 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, dynaprobe):
     ("text", "sentence"),
     [
         ("mapping = 3", "ColumnMapping must be a valid dictionary"),
-        ("[mapping]\nevents = 3", "events must be a valid tuple"),
+        ("[mapping]\nevents = 3", "events must be a list"),
+        ("[mapping.events]\ngocue = 'MyGo'", "mapping.events must name one of target_on, go_cue, "),
         ("[mapping]\nn_directions = 0", "n_directions must be greater than or equal to 1, but got 0"),
         ("[mapping]\ndirections = 'x'", "must have a known name, but got directions. Did you mean direction"),
     ],

@@ -84,7 +84,7 @@ def test_a_bad_value_is_answered_with_name_rule_value_and_place() -> None:
         "Correct the value; the defaults are in the documentation of the settings."
     )
     assert said({"activation": "gelu"}).startswith("activation must be 'tanh' or 'relu', but got gelu.")
-    assert said({"fit.learning_rate": "fast"}).startswith("fit.learning_rate must be a valid number")
+    assert said({"fit.learning_rate": "fast"}).startswith("fit.learning_rate must be a number")
     assert said({"fit.learning_rate": float("nan")}).startswith("fit.learning_rate must be a finite number")
 
 

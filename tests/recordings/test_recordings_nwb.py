@@ -61,7 +61,7 @@ def test_a_missing_condition_column_is_named_with_those_there_are(write_file: Wr
     with pytest.raises(DataError, match=r"a\.nwb: a condition column .*target_direction") as caught:
         read_nwb(without_column(write_file(), "target_direction"))
     assert "a table with the columns start_time, stop_time, target_on_time, go_cue_time" in str(caught.value)
-    assert 'conditions = ["its_column"]' in str(caught.value)
+    assert "--map conditions=ITS_COLUMN" in str(caught.value)
 
 
 @pytest.mark.parametrize("column", ["start_time", "stop_time"])

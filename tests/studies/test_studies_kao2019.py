@@ -18,7 +18,7 @@ from dynaprobe.study.statistics import mean_interval
 def cells(*rows: tuple[float, float], half_width: float = 0.1, n: int = 5) -> xr.Dataset:
     """Cells with the given means of single units and population, and symmetric intervals."""
     single, population = np.array(rows).T
-    data: dict = {"n_networks": ("cell", np.full(len(rows), n)), "n_learned": ("cell", np.full(len(rows), n))}
+    data: dict = {name: ("cell", np.full(len(rows), n)) for name in ("n_networks", "n_learned", "n_compared")}
     for name, mean in (("single_unit", single), ("population", population), ("gap", single - population)):
         for part, shift in (("mean", 0.0), ("low", -half_width), ("high", half_width)):
             data[f"{name}_{part}"] = ("cell", mean + shift)
@@ -74,12 +74,20 @@ def test_what_is_our_choice_is_said():
     assert "bar are our choice" in kao2019.CLAIMS[0].rule
 
 
+def test_networks_that_cannot_be_compared_are_not_called_unlearned():
+    table = cells((np.nan, np.nan)).assign(n_compared=("cell", [0]))
+    assert "none of the 5 networks that learned could be compared" in kao2019.claim_1(table, bar=0.5).sentence
+    assert (
+        "no network learned the task" in kao2019.claim_1(table.assign(n_learned=("cell", [0])), bar=0.5).sentence
+    )
+
+
 def test_noise_rarely_decides():
     """Cells at the bar on both levels, five seeds, Bonferroni intervals: a wrong word in at most 5 % of runs."""
     rng = np.random.default_rng(0)
     n_runs, n_cells, wrong = 1000, 4, 0
     for _ in range(n_runs):
-        data: dict = {"n_learned": ("cell", np.full(n_cells, 5))}
+        data: dict = {name: ("cell", np.full(n_cells, 5)) for name in ("n_learned", "n_compared")}
         for name in ("single_unit", "population"):
             found = [
                 mean_interval(0.5 + 0.2 * rng.normal(size=5), n_comparisons=2 * n_cells) for _ in range(n_cells)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import signal
@@ -53,6 +55,11 @@ def test_json_comes_back_as_it_went(tmp_path):
     assert read_json(write_json(tmp_path / "x.json", values)) == values
 
 
+def test_what_is_not_finite_is_null_in_json(tmp_path):
+    path = write_json(tmp_path / "x.json", {"a": float("nan"), "b": [float("-inf"), (1.5,)]})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {"a": None, "b": [None, [1.5]]}
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
@@ -65,6 +72,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, half)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EROFS, "Choose an --out in which you may write"),
+        (errno.ENOTDIR, "does not lead through a file"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_what_cannot_be_written_has_a_remedy_that_fits(tmp_path, number, remedy):
+    def fails(_):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(DataError, match=f"{re.escape(os.strerror(number))}.*{remedy}"):
+        write_atomically(tmp_path / "x", fails)
 
 
 def test_a_killed_writer_leaves_whole_files_only(tmp_path):

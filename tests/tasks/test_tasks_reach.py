@@ -259,7 +259,7 @@ class TestPerformance:
     [
         ({"dt_ms": 0}, "dt_ms must be greater than 0, but got 0."),
         ({"n_targets": 0}, "n_targets must be greater than or equal to 1, but got 0."),
-        ({"n_targets": 2.5}, "n_targets must be a valid integer"),
+        ({"n_targets": 2.5}, "n_targets must be a whole number"),
         ({"radii": ()}, "radii must hold at least 1 value"),
         ({"radii": (1.0, -1.0)}, "radii.1 must be greater than 0, but got -1.0."),
         ({"catch_fraction": 1.5}, "catch_fraction must be less than or equal to 1, but got 1.5."),

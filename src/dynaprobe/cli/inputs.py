@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +72,8 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
     declared = DEFAULT_MAPPING
     if settings_file is not None:
         declared = parse(ColumnMapping, load_toml(settings_file).get("mapping", {}), where=settings_file)
+        for event, _ in declared.events:
+            _check_role(event, EVENT_COLUMNS, "mapping.events", where=settings_file)
     values, events = declared.model_dump(), dict(declared.events)
     for entry in columns:
         role, separator, column = entry.partition("=")
@@ -83,18 +85,24 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
             values[role] = int(column) if role == "n_directions" and column.isdigit() else column
         elif role == "conditions":
             values[role] = tuple(column.split(","))
-        elif role in EVENT_COLUMNS:
-            events[role] = column
         else:
-            # A slip of the pen must not leave the role it was meant for to the table of usual names.
-            known = [*EVENT_COLUMNS, "direction", "direction_unit", "n_directions", "conditions"]
-            raise SettingsError(
-                "--map",
-                rule=f"name one of {', '.join(known)}",
-                received=role,
-                remedy="Correct the role, which stands before the equals sign",
+            _check_role(
+                role, [*EVENT_COLUMNS, "direction", "direction_unit", "n_directions", "conditions"], "--map"
             )
+            events[role] = column
     return parse(ColumnMapping, {**values, "events": events}, where="--map")
+
+
+def _check_role(role: str, known: Iterable[str], name: str, *, where: Path | None = None) -> None:
+    # A slip of the pen must not leave the role it was meant for to the table of usual names.
+    if role not in known:
+        raise SettingsError(
+            name,
+            rule=f"name one of {', '.join(known)}",
+            received=role,
+            remedy="Correct the role, which stands before the equals sign",
+            where=where,
+        )
 
 
 def as_toml(settings: Settings) -> str:

@@ -104,6 +104,8 @@ def _explain(error: ValidationError, kind: type[Settings], where: object) -> Set
     if first["type"] == "missing":
         return SettingsError(name, rule="be given", received="nothing", remedy="Add it", where=where)
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should ")
+    for python, plain in _PLAIN_WORDS.items():
+        rule = rule.replace(python, plain)
     rule = rule[0].lower() + rule[1:]
     if first["type"] == "too_short":
         rule = f"hold at least {first['ctx']['min_length']} value"
@@ -114,6 +116,17 @@ def _explain(error: ValidationError, kind: type[Settings], where: object) -> Set
         remedy="Correct the value; the defaults are in the documentation of the settings",
         where=where,
     )
+
+
+# What pydantic calls a value, and what a user who writes TOML calls it.
+_PLAIN_WORDS = {
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "a valid string": "text in quotes",
+    "a valid number": "a number",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+}
 
 
 def _most_telling(error: ValidationError) -> Any:

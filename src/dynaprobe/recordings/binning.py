@@ -180,7 +180,7 @@ def _check_events(recording: Recording, windows: tuple[Segment, ...]) -> None:
                 "event",
                 rule=f"be one of {', '.join(recording.event_names)}",
                 received=event,
-                remedy='Name one of these, or map a column to it: events = { go_cue = "its_column" }',
+                remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
                 where=recording.source,
             )
     if not events or len(set(events)) < len(events):

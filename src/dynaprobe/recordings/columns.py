@@ -167,7 +167,8 @@ def missing_column(what: str, wanted: str, columns: Sequence[str], *, where: Pat
         f"{what} ({wanted})",
         rule="be in the trial table",
         received=f"a table with the columns {', '.join(columns) or 'none'}",
-        remedy='Say which column it is: events = { go_cue = "its_column" } or conditions = ["its_column"]',
+        remedy="Say which column it is: --map go_cue=ITS_COLUMN or --map conditions=ITS_COLUMN, or the same under "
+        "[mapping] of a settings file",
         where=where,
     )
 

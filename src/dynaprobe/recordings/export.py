@@ -59,7 +59,7 @@ def write_nwb(session: Session, path: Path | str) -> Path:
             path.name,
             rule="be written",
             received=error.strerror or str(error),
-            remedy="Free some space or choose another folder",
+            remedy="Check the free space and the right to write there, or choose another folder",
             where=path.parent,
         ) from error
     finally:

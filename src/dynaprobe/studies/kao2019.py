@@ -214,7 +214,12 @@ def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
         for name, single, pop in pairs
     ]
     if not means:
-        parts.append("no network learned the task")
+        n_learned = int(cells["n_learned"].sum())
+        parts.append(
+            f"none of the {n_learned} networks that learned could be compared"
+            if n_learned
+            else "no network learned the task"
+        )
     numbers = {
         "bar": bar,
         "n_cells": len(pairs),
@@ -228,7 +233,7 @@ def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
 
 def _interval(row: xr.Dataset, name: str) -> Interval:
     mean, low, high = (float(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
-    return Interval(mean, low, high, int(row["n_learned"]))
+    return Interval(mean, low, high, int(row["n_compared"]))
 
 
 def _not_tested(claim: Claim) -> Verdict:

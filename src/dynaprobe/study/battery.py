@@ -190,6 +190,7 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
             like=recorded.rates,
             n_repeats=sides.n_repeats,
             n_units=recorded.rates.sizes["unit"],
+            after_onset_ms=settings.move_window_ms[1],
             seed=run.seed,
             name=network.id,
         )
@@ -250,9 +251,12 @@ def _cells(table: xr.Dataset, level: float) -> xr.Dataset:
     cell = table["cell"].values
     order = list(dict.fromkeys(cell.tolist()))
     learned = table["status"].values == "converged"
+    # A network that learned but cannot be aligned to its movement has no numbers.
+    compared = np.isfinite(table[LEVELS[0]].values)
     data: dict[str, Any] = {
         "n_networks": ("cell", [int((cell == c).sum()) for c in order]),
         "n_learned": ("cell", [int(((cell == c) & learned).sum()) for c in order]),
+        "n_compared": ("cell", [int(((cell == c) & compared).sum()) for c in order]),
     }
     columns = {name: table[name].values for name in LEVELS}
     columns["gap"] = columns["single_unit"] - columns["population"]

@@ -188,7 +188,7 @@ def resolve(settings: ComparisonSettings, facts: Timing) -> ComparisonSettings:
 def _window_advice(delay_ms: float, dt_ms: float) -> str:
     if delay_ms < 4 * dt_ms:
         return "Without a delay there is no preparation to compare; check the columns of target_on and go_cue"
-    return f"Set comparison.preparatory_window_ms inside it, e.g. [{delay_ms / 4:g}, {delay_ms:g}]"
+    return f"Set preparatory_window_ms of the comparison inside it, e.g. [{delay_ms / 4:g}, {delay_ms:g}]"
 
 
 def population(recording: Recording, settings: ComparisonSettings, *, seed: int) -> Population:

@@ -21,9 +21,6 @@ from dynaprobe.recordings.session import Recording
 from dynaprobe.recordings.simulate import match_rate_range, scale_rates, simulate_session
 from dynaprobe.tasks.base import AbstractTask
 
-# How long after movement onset a unit's rates count for its range, as the window of the PSTHs does.
-AFTER_ONSET_MS = 350.0
-
 
 def run_trials(
     network: AbstractNetwork, task: AbstractTask, *, n_repeats: int, seed: int, noise: bool = True
@@ -55,6 +52,7 @@ def render(
     like: xr.DataArray,
     n_repeats: int,
     n_units: int,
+    after_onset_ms: float,
     seed: int,
     name: str,
 ) -> Recording:
@@ -62,7 +60,7 @@ def render(
 
     Each unit's rates are mapped affinely onto a range (lowest, highest) drawn from those of the recorded PSTHs,
     which keeps the shape of its own; the range that is mapped is that of its noise-free rates from target onset to
-    `AFTER_ONSET_MS` after movement onset. Spikes are Poisson. Where the network has more units than the recording,
+    `after_onset_ms` after movement onset. Spikes are Poisson. Where the network has more units than the recording,
     a random subset is taken.
 
     Args:
@@ -71,6 +69,8 @@ def render(
         like: the recording's PSTHs in spikes/s; their ranges are matched.
         n_repeats: trials per condition.
         n_units: at most so many units.
+        after_onset_ms: how long after movement onset a unit's rates count for its range, as the window of the
+            PSTHs does.
         seed: of noise, subset, ranges and spikes.
         name: what to call the result.
 
@@ -92,7 +92,7 @@ def render(
         )
     chosen = _subset(rates.sizes["unit"], n_units, seed)
     rates = rates.isel(unit=chosen)
-    reference = _noise_free(network, task).isel(unit=chosen)
+    reference = _noise_free(network, task, after_onset_ms).isel(unit=chosen)
     low_hz, high_hz = match_rate_range(like, chosen.size, seed=seed)
     session = simulate_session(
         scale_rates(rates, low_hz=low_hz, high_hz=high_hz, reference=reference),
@@ -105,11 +105,11 @@ def render(
     return Recording(sessions=(session,), source=name)
 
 
-def _noise_free(network: AbstractNetwork, task: AbstractTask) -> xr.DataArray:
+def _noise_free(network: AbstractNetwork, task: AbstractTask, after_onset_ms: float) -> xr.DataArray:
     """Rates without noise in the part of the trial that is analysed, all conditions one after another."""
     _, rates, _, events_ms = run_trials(network, task, n_repeats=1, seed=0, noise=False)
     stop_ms = np.where(np.isfinite(events_ms["move_onset"]), events_ms["move_onset"], events_ms["go_cue"])
-    first, last = float(events_ms["target_on"].min()), float(stop_ms.max()) + AFTER_ONSET_MS
+    first, last = float(events_ms["target_on"].min()), float(stop_ms.max()) + after_onset_ms
     return window(rates, start_ms=first, stop_ms=min(last, float(rates["time"].max())))
 
 

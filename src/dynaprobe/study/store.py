@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import platform
 import sys
@@ -67,10 +68,20 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> Path:
             str(path.name),
             rule="be written",
             received=error.strerror or str(error),
-            remedy="Free some space or choose another --out; what was finished before is kept",
+            remedy=f"{_write_remedy(error)}; what was finished before is kept",
             where=path.parent,
         ) from error
     return path
+
+
+def _write_remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "Free some space or choose another --out"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Choose an --out in which you may write"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "Choose an --out that does not lead through a file"
+    return "Check the disk, or choose another --out"
 
 
 def _umask() -> int:
@@ -80,9 +91,17 @@ def _umask() -> int:
 
 
 def write_json(path: Path, values: Mapping[str, Any] | list[Any]) -> Path:
-    """Write plain values as JSON, atomically."""
-    text = json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n"
+    """Write plain values as JSON, atomically; what is not finite becomes null, as JSON has no word for it."""
+    text = json.dumps(_finite(values), indent=2, ensure_ascii=False, default=str, allow_nan=False) + "\n"
     return write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def read_json(path: Path) -> Any:

@@ -22,8 +22,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 # Movement onset is where speed first exceeds this fraction of its peak, for targets and for networks alike.
 ONSET_FRACTION = 0.2
-# The target speed peaks at the radius (1); an output that never gets to a fifth of it is not a reach.
-LEAST_PEAK_SPEED = 0.2
+# The target speed peaks at the radius; an output that never gets to a fifth of it is not a reach.
+LEAST_PEAK_FRACTION = 0.2
 
 
 class DelayedReach(AbstractTask):
@@ -166,7 +166,8 @@ class DelayedReach(AbstractTask):
     ) -> dict[str, Float[np.ndarray, " trial"]]:
         """The events with movement onset where the output's speed exceeds `ONSET_FRACTION` of its peak.
 
-        NaN where the peak speed stays below `LEAST_PEAK_SPEED`: such a trial has not moved.
+        NaN where the peak speed stays below `LEAST_PEAK_FRACTION` of the smallest radius: such a trial has not
+        moved.
         """
         events_ms = {name: np.asarray(times, dtype=np.float64) for name, times in trials.events_ms.items()}
         outputs = np.asarray(outputs, dtype=np.float64)
@@ -176,7 +177,7 @@ class DelayedReach(AbstractTask):
             start_ms=events_ms["go_cue"],
             stop_ms=events_ms["movement_end"],
             fraction=ONSET_FRACTION,
-            least_peak=LEAST_PEAK_SPEED,
+            least_peak=LEAST_PEAK_FRACTION * min(self.radii),
         )
         return events_ms
 
