@@ -1,1 +1,1 @@
-"""How fast dynaprobe is, measured side by side with what else one could do. Run with ``python -m benchmarks.run``."""
+"""How fast dynaprobe is, side by side with what else one could do: ``python -m benchmarks.run``."""
