@@ -1,11 +1,12 @@
-# make demo: set up, then run the main job.  make test: set up, then the test suite.
+# make demo: set up, then run the main job.  make test: set up, then the test suite.  make bench: the benchmarks.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 RECORDING := $(wildcard ../shared/data/riehle/nwb)
 OUT ?= runs/demo
 
-.PHONY: demo test check setup clean
+.PHONY: demo test bench check setup clean
 
 demo: $(STAMP)
 	$(VENV)/bin/dynaprobe study kao2019 --preset demo --out $(OUT) --resume $(if $(RECORDING),--recording $(RECORDING))
@@ -13,9 +14,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
+bench: $(BENCH_STAMP)
+	$(VENV)/bin/python -m benchmarks.run
+
 check: $(STAMP)
-	$(VENV)/bin/ruff check src tests
-	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
 	$(VENV)/bin/mypy
 
 setup: $(STAMP)
@@ -29,6 +33,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+# PyTorch is large and only compared with; where it cannot be had, the benchmarks say so and run without it.
+$(BENCH_STAMP): $(STAMP)
+	@echo "Adding PyTorch to $(VENV) (once) ..."
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' && touch $@ || echo "PyTorch could not be installed"
 
 clean:
 	rm -rf $(VENV) runs
