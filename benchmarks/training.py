@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks.measure import Outcome, Row, Spread, alternate, markdown_table, ratio, short, spread
+from benchmarks.measure import Outcome, Row, Spread, alternate, markdown_table, ratio, spread
 from benchmarks.products import LIBRARIES, limit_s, update_flop
 from benchmarks.worker import Worker
 
@@ -104,9 +104,7 @@ def summary_of(measured: Sequence[tuple[Size, dict[str, tuple[str, Spread]]]], *
     names = [name for name in (TORCH, JAX, SHARE, ALONE, LIMIT) if name in measured[0][1]]
     ratios = [name for name, _, _ in RATIOS if name in measured[0][1]]
     tables = [
-        markdown_table(
-            [{first: size.label, **{k: short(found[k][1].median) for k in ks}} for size, found in measured]
-        )
+        markdown_table([{first: size.label, **{k: found[k][1].median for k in ks}} for size, found in measured])
         for first, ks in (("ms per network and update", names), ("ratio", ratios))
     ]
     parts = [

@@ -138,7 +138,7 @@ def test_pytorch_and_plain_jax_compute_the_same(monkeypatch):
     inputs = generator.normal(size=(10, 4, 3)).astype(np.float32)
     theirs = network(pytorch_loop.torch.asarray(inputs)).detach().numpy()
     ours = plain_jax.outputs_of(renamed, jax.numpy.asarray(inputs), jax.random.key(0))
-    assert np.std(theirs) > 1e-2
+    assert np.std(theirs) > 100 * ROUND_OFF
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=ROUND_OFF)
 
 
