@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.spatial.distance import cdist
 
-from dynaprobe.analysis.merge import merge_points
+from dynaprobe.analysis.merge import merge_points, nearest_distance
 from dynaprobe.core.errors import DynaprobeError
 
 
@@ -74,3 +74,13 @@ def test_bad_candidates_are_refused():
         merge_points(np.zeros((1, 1)), np.zeros(1), tol_merge=0.0)
     with pytest.raises(DynaprobeError, match="points must be finite, with a finite quality, but got 1 rows of 2"):
         merge_points(np.array([[np.nan], [1.0]]), np.zeros(2), tol_merge=1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 150), st.integers(1, 60), st.sampled_from([0.0, 1e-9, 1.0]))
+def test_the_nearest_distance_against_all_distances(seed, n_points, n_others, spread):
+    # Far from the origin, and points that nearly coincide with one of the others: squares would cancel.
+    rng = np.random.default_rng(seed)
+    others = 1000 + rng.standard_normal((n_others, 5))
+    points = others[rng.integers(0, n_others, n_points)] + spread * rng.standard_normal((n_points, 5))
+    assert_array_equal(nearest_distance(points, others), cdist(points, others).min(axis=1))

@@ -23,11 +23,17 @@ def in_chunks(function: Callable[..., tuple[Any, ...]], first: Any, *arrays: np.
         *arrays: at least one row each, all the same number.
     """
     n_rows = len(arrays[0])
-    size = CHUNK if n_rows > SMALL_CHUNK else SMALL_CHUNK
     pieces = []
-    for begin in range(0, n_rows, size):
+    for begin, size in _chunks(n_rows):
         rows = np.arange(begin, begin + size)
         rows[rows >= n_rows] = begin
         out = function(first, *(array[rows] for array in arrays))
         pieces.append([np.asarray(part)[: n_rows - begin] for part in out])
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+
+def _chunks(n_rows: int) -> list[tuple[int, int]]:
+    """Where each chunk begins, and its size: large ones, and small ones for what fills less than half of one."""
+    n_large = (n_rows + CHUNK // 2) // CHUNK
+    large = [(CHUNK * k, CHUNK) for k in range(n_large)]
+    return large + [(begin, SMALL_CHUNK) for begin in range(CHUNK * n_large, n_rows, SMALL_CHUNK)]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.spatial import cKDTree
 
 from dynaprobe.analysis.linearise import Kind
+from dynaprobe.analysis.merge import nearest_distance
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.root_search import SearchSettings
 from dynaprobe.analysis.root_steps import Outcome
@@ -100,7 +100,7 @@ def to_dataset(
             "stability": (("point",), stability),
             "is_smooth": (("point",), np.concatenate([table.is_smooth for table in tables])),
             "n_starts": (("point",), np.concatenate([table.n_starts for table in tables])),
-            "distance_to_start": (("point",), cKDTree(starts).query(x)[0] if len(x) else np.zeros(0)),
+            "distance_to_start": (("point",), nearest_distance(x, starts)),
             "input_index": (("point",), input_index),
             "input_value": (("input", "channel"), u),
             "n_fixed": (("input",), [int((~table.is_slow).sum()) for table in tables]),

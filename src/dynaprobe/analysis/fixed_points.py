@@ -18,10 +18,11 @@ from dynaprobe.analysis.fixed_point_record import (
     successors,
     to_dataset,
 )
+from dynaprobe.analysis.linear_solves import Solver
 from dynaprobe.analysis.linearise import Kind, check_callable, check_kind, in_double, jacobian, sorted_eigenvalues
 from dynaprobe.analysis.merge import merge_points
 from dynaprobe.analysis.root_search import SearchSettings, search
-from dynaprobe.analysis.root_steps import Outcome, Residual
+from dynaprobe.analysis.root_steps import Outcome, Residual, with_cheaper_jacobian
 from dynaprobe.core.errors import DynaprobeError
 from dynaprobe.core.random import generator
 
@@ -128,13 +129,15 @@ def _find(
     x0, u, names = _checked(starts, inputs, labels)
     reach = settings.max_distance or 10.0 * (1.0 + float(np.linalg.norm(x0, axis=1).max()))
     tables: list[Table] = []
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), Solver() as solver:
         wide = in_double(f)
         check_callable(wide, x0.shape[1], u.shape[1])
-        residual = Residual(wide, kind == "map")
+        residual = with_cheaper_jacobian(Residual(wide, kind == "map"), x0.shape[1], u.shape[1])
         for value in u:
             carried = tables[-1].x if carry and tables else x0[:0]
-            tables.append(_at_input(residual, x0, carried, value, settings=settings, max_distance=reach))
+            tables.append(
+                _at_input(residual, x0, carried, value, solver=solver, settings=settings, max_distance=reach)
+            )
     data = to_dataset(tables, x0, u, names, kind=kind, tol_marginal=settings.tol_marginal)
     if carry:
         data["successor"] = (("point",), successors(tables, len(x0)))
@@ -191,6 +194,7 @@ def _at_input(
     carried: np.ndarray,
     u: np.ndarray,
     *,
+    solver: Solver,
     settings: SearchSettings,
     max_distance: float,
 ) -> Table:
@@ -198,7 +202,7 @@ def _at_input(
     kind: Kind = "map" if residual.is_map else "vector_field"
     origins = np.concatenate([starts, carried])
     drives = np.broadcast_to(u, (len(origins), len(u)))
-    found = search(residual, origins, drives, settings=settings, max_distance=max_distance)
+    found = search(residual, origins, drives, solver=solver, settings=settings, max_distance=max_distance)
     rows: list[np.ndarray] = []
     is_slow: list[np.ndarray] = []
     member = np.full(len(origins), -1)

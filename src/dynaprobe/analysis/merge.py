@@ -1,4 +1,4 @@
-"""When two points found by a search count as one."""
+"""When two points found by a search count as one, and how far a point is from the nearest of many."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from dynaprobe.core.errors import DynaprobeError
+
+EPS = float(np.finfo(np.float64).eps)
+BLOCK = 64  # points whose distances to all others are held at once
 
 
 def merge_points(
@@ -56,3 +59,25 @@ def merge_points(
             owner[ball[owner[ball] < 0]] = len(representatives)
             representatives.append(int(row))
     return np.asarray(representatives, dtype=int), owner
+
+
+def nearest_distance(
+    points: Float[np.ndarray, "point unit"], others: Float[np.ndarray, "other unit"]
+) -> Float[np.ndarray, " point"]:
+    """Distance of every point to the nearest of `others`, of which there is at least one.
+
+    Distances come from one large product, ``|a - b|^2 = |a|^2 + |b|^2 - 2 a'b``, and are computed anew, without
+    its cancellation, for all that may be nearest within its round-off.
+    """
+    centre = others.mean(axis=0)
+    a, b = points - centre, others - centre
+    squares_a, squares_b = (a**2).sum(axis=1), (b**2).sum(axis=1)
+    slack = 8.0 * EPS * points.shape[1] * (squares_a + squares_b.max())
+    nearest = np.empty(len(points))
+    for begin in range(0, len(points), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        squares = squares_b - 2.0 * a[rows] @ b.T
+        limit = squares.min(axis=1) + slack[rows]
+        for row, candidates in enumerate(squares <= limit[:, None], start=begin):
+            nearest[row] = np.linalg.norm(others[candidates] - points[row], axis=1).min()
+    return nearest

@@ -7,6 +7,7 @@ Searches that are done leave the batch, so that one slow start does not keep the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -15,18 +16,21 @@ from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from dynaprobe.analysis.batches import in_chunks
+from dynaprobe.analysis.linear_solves import Solver
 from dynaprobe.analysis.root_steps import (
     LAMBDA_START,
     Limits,
     Outcome,
     Problem,
     Residual,
+    Tools,
     minimum_iteration,
     root_iteration,
     stationarity,
 )
 from dynaprobe.core.settings import Settings
 
+Iteration = Callable[..., tuple[np.ndarray, ...]]
 UNSETTLED = (Outcome.NOT_CONVERGED, Outcome.STALLED, Outcome.STATIONARY)
 
 
@@ -90,7 +94,13 @@ class Found(NamedTuple):
 
 
 def search(
-    residual: Residual, starts: np.ndarray, inputs: np.ndarray, *, settings: SearchSettings, max_distance: float
+    residual: Residual,
+    starts: np.ndarray,
+    inputs: np.ndarray,
+    *,
+    solver: Solver,
+    settings: SearchSettings,
+    max_distance: float,
 ) -> Found:
     """Search from every start; to be called where 64-bit floats are enabled.
 
@@ -98,11 +108,12 @@ def search(
         residual: F.
         starts: ``(start, unit)``, float64.
         inputs: input of every start, ``(start, input)``, float64.
+        solver: entered as a context.
         settings: tolerances and the number of iterations of each of the two stages.
         max_distance: how far from its own start a search may go, in state units.
     """
     values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
-    problem = Problem(residual, Limits(*map(jnp.asarray, values)))
+    tools = Tools(Problem(residual, Limits(*map(jnp.asarray, values))), solver)
     n_starts = len(starts)
     state = Search(
         x=starts.copy(),
@@ -113,44 +124,44 @@ def search(
         outcome=np.full(n_starts, int(Outcome.RUNNING)),
         n_iterations=np.zeros(n_starts, dtype=int),
     )
-    _run(root_iteration, problem, state, n_iterations=settings.n_iterations)
+    _run(root_iteration, tools, state, n_iterations=settings.n_iterations)
     # What Newton left without a zero may still sit in a slow place: look for the minimum of q nearby.
     retry = np.isin(state.outcome, UNSETTLED)
     if retry.any():
         again = Search(*(np.array(part[retry]) for part in state))
         again.outcome[:] = Outcome.RUNNING
         again.damping[:] = LAMBDA_START
-        _run(minimum_iteration, problem, again, n_iterations=settings.n_iterations)
+        _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations)
         # The way down q may have passed into the reach of a zero after all.
         at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
         again.outcome[at_zero] = Outcome.RUNNING
-        _run(root_iteration, problem, again, n_iterations=settings.n_iterations)
-        _settle(problem, again, settings)
+        _run(root_iteration, tools, again, n_iterations=settings.n_iterations)
+        _settle(tools, again, settings)
         for name in ("x", "q", "damping", "outcome", "n_iterations"):
             getattr(state, name)[retry] = getattr(again, name)
     return Found(state.x, state.q, state.outcome, state.n_iterations)
 
 
-def _run(iteration: Any, problem: Problem, state: Search, *, n_iterations: int) -> None:
+def _run(iteration: Iteration, tools: Tools, state: Search, *, n_iterations: int) -> None:
     """Advance, in place, every search until it ends or its iterations are spent."""
     for _ in range(n_iterations):
         active = np.flatnonzero(state.outcome == Outcome.RUNNING)
         if not active.size:
             return
         parts = [part[active] for part in (state.x, state.u, state.origin, state.damping)]
-        new = in_chunks(iteration, problem, *parts)
+        new = in_chunks(iteration, tools, *parts)
         for whole, part in zip((state.x, state.q, state.damping, state.outcome), new, strict=True):
             whole[active] = part
         state.n_iterations[active] += 1
     state.outcome[state.outcome == Outcome.RUNNING] = Outcome.NOT_CONVERGED
 
 
-def _settle(problem: Problem, state: Search, settings: SearchSettings) -> None:
+def _settle(tools: Tools, state: Search, settings: SearchSettings) -> None:
     """Say, in place, what the searches for a minimum of q have come to."""
     rows = np.flatnonzero(np.isin(state.outcome, UNSETTLED))
     if not rows.size:
         return
-    distance, curvature = in_chunks(stationarity, problem, state.x[rows], state.u[rows])
+    distance, curvature = in_chunks(stationarity, tools, state.x[rows], state.u[rows])
     q = state.q[rows]
     # Where q passes for zero but no zero is near (exp(-x) far out), nothing is claimed.
     at_rest = (distance <= settings.tol_merge) & (q > settings.tol_fixed)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+
+from dynaprobe.analysis.batches import CHUNK
+from dynaprobe.analysis.linear_solves import TINY, Solver
 
 Field = Callable[[Array, Array], Array]
 # Weight of the damping relative to the size of the matrix: where it starts, its bounds, how it changes.
@@ -17,7 +21,7 @@ LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-12, 1e12
 SHRINK, GROW = 0.2, 5.0
 SINGULAR = 1e-13  # ratio of the pivots of a Jacobian whose rank is not full but for round-off
 NO_PROGRESS = 1e-6  # relative fall of q below which a Levenberg-Marquardt step leads to no zero
-TINY = 1e-300  # keeps 0 / 0 from happening where F or J vanish
+PARTS = (1.0, 0.5, 0.25, 0.125)  # of a Newton step, tried before Levenberg-Marquardt is
 
 
 class Outcome(IntEnum):
@@ -36,10 +40,18 @@ class Outcome(IntEnum):
 
 
 class Residual(eqx.Module):
-    """F(x, u): the vector field itself, or the step minus the state."""
+    """F(x, u): the vector field itself, or the step minus the state.
+
+    Attributes:
+        f: the function.
+        is_map: whether f is a step.
+        by_rows: whether J is computed row by row (reverse mode) or column by column (forward mode); the number is
+            the same but for round-off, see `with_cheaper_jacobian`.
+    """
 
     f: Field
     is_map: bool = eqx.field(static=True)
+    by_rows: bool = eqx.field(static=True, default=False)
 
     def __call__(self, x: Array, u: Array) -> Array:
         """F at one state ``(unit,)`` and one input ``(input,)``."""
@@ -49,6 +61,40 @@ class Residual(eqx.Module):
     def q(self, x: Array, u: Array) -> Array:
         """Half the squared norm of F."""
         return 0.5 * jnp.sum(self(x, u) ** 2)
+
+    def jacobian(self, x: Array, u: Array) -> Array:
+        """J = dF/dx."""
+        differentiate = jax.jacrev if self.by_rows else jax.jacfwd
+        J: Array = differentiate(self)(x, u)
+        return J
+
+    def hessian(self, x: Array, u: Array, J: Array) -> Array:
+        """H = J'J + sum_i F_i d2F_i/dx2 of q; the second term as the derivative of J'F with F held."""
+        held = self(x, u)
+
+        def pulled_back(y: Array) -> Array:
+            back: Array = jax.vjp(lambda z: self(z, u), y)[1](held)[0]
+            return back
+
+        H: Array = J.T @ J + jax.jacfwd(pulled_back)(x)
+        return H
+
+
+def with_cheaper_jacobian(residual: Residual, n_units: int, n_inputs: int) -> Residual:
+    """The residual with J by rows or by columns, whichever XLA counts fewer operations for.
+
+    In ``-x + W f(x)`` every row of J is a row of W times the slopes, in ``f(W x)`` every column is a column of W
+    times the slopes: one way costs n^2 operations for each state, the other n^3, as much as solving with J.
+    """
+    states = jax.ShapeDtypeStruct((CHUNK, n_units), jnp.float64)
+    inputs = jax.ShapeDtypeStruct((CHUNK, n_inputs), jnp.float64)
+
+    def n_operations(candidate: Residual) -> float:
+        cost = jax.jit(jax.vmap(candidate.jacobian)).lower(states, inputs).cost_analysis()
+        return float((cost or {}).get("flops", jnp.inf))
+
+    candidates = [Residual(residual.f, residual.is_map, by_rows) for by_rows in (False, True)]
+    return min(candidates, key=n_operations)
 
 
 class Limits(NamedTuple):
@@ -72,86 +118,129 @@ def _norm(vectors: Array) -> Array:
     return norm
 
 
-def _solve(matrices: Array, vectors: Array) -> Array:
-    solution: Array = jnp.linalg.solve(matrices, vectors[..., None])[..., 0]
-    return solution
+class Tools(NamedTuple):
+    """The problem, and who solves its linear equations."""
+
+    problem: Problem
+    solver: Solver
 
 
-def _damped(matrices: Array, scale: Array, damping: Array) -> Array:
-    eye = jnp.eye(matrices.shape[-1])
-    return matrices + (damping * scale + TINY)[:, None, None] * eye
+class Place(NamedTuple):
+    """Where a chunk of searches is: state, input, start and damping of each, NumPy's or JAX's arrays."""
+
+    x: Any
+    u: Any
+    origin: Any
+    damping: Any
 
 
 @eqx.filter_jit
+def _evaluate(residual: Residual, x: Any, u: Any) -> tuple[Array, Array]:
+    return jax.vmap(residual)(x, u), jax.vmap(residual.jacobian)(x, u)
+
+
+@eqx.filter_jit
+def _evaluate_q(residual: Residual, x: Any, u: Any) -> tuple[Array, Array, Array]:
+    """q, its gradient J'F and its Hessian."""
+    F, J = jax.vmap(residual)(x, u), jax.vmap(residual.jacobian)(x, u)
+    hessian = jax.vmap(residual.hessian)(x, u, J)
+    return 0.5 * jnp.sum(F**2, axis=-1), jnp.einsum("sij,si->sj", J, F), hessian
+
+
 def root_iteration(
-    problem: Problem, x: Array, u: Array, origin: Array, damping: Array
+    tools: Tools, x: np.ndarray, u: np.ndarray, origin: np.ndarray, damping: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One step towards F = 0 for a chunk: states, q, damping and outcomes after it.
+
+    Newton's step, d = -J^-1 F, or an eighth or more of it; where that does not help, Levenberg-Marquardt's,
+    d = -(J'J + m I)^-1 J'F.
+    """
+    problem, solver = tools
+    place = Place(x, u, origin, damping)
+    F, J = map(np.asarray, _evaluate(problem.residual, x, u))
+    step, regular = solver.newton(J, F, singular=SINGULAR)
+    x_new, q_new, outcome, refused = map(np.asarray, _take_newton(problem, place, F, step, regular))
+    rows = np.flatnonzero(refused)
+    if not rows.size:
+        return x_new, q_new, damping, outcome
+    near_zero = 0.5 * (F[rows] ** 2).sum(axis=-1) <= problem.limits.tol_fixed
+    step[rows] = solver.marquardt(J[rows], F[rows], np.where(near_zero, LAMBDA_MIN, damping[rows]))
+    taken = _take_marquardt(problem, place, F, step)
+    merged = [
+        np.where(refused if new.ndim == 1 else refused[:, None], new, old)
+        for new, old in zip(map(np.asarray, taken), (x_new, q_new, damping, outcome), strict=True)
+    ]
+    return merged[0], merged[1], merged[2], merged[3]
+
+
+@eqx.filter_jit
+def _take_newton(
+    problem: Problem, place: Place, F: Any, newton: Any, regular: Any
 ) -> tuple[Array, Array, Array, Array]:
-    """One step towards F = 0 for a chunk: Newton, d = -J^-1 F, or Levenberg-Marquardt, d = -(J'J + m I)^-1 J'F."""
+    """States, q and outcomes after the longest useful part of each step, and where there is none."""
+    x, u, origin, _ = place
     residual, limits = problem.residual, problem.limits
-    F = jax.vmap(residual)(x, u)
-    J = jax.vmap(jax.jacfwd(residual))(x, u)
     q = 0.5 * jnp.sum(F**2, axis=-1)
-    gradient = jnp.einsum("sij,si->sj", J, F)
-
-    def inside(step: Array) -> Array:
-        near: Array = _norm(x + step - origin) <= limits.max_distance
-        return near
-
-    factors = jax.scipy.linalg.lu_factor(J)
-    newton = jax.vmap(jax.scipy.linalg.lu_solve)(factors, -F)
-    pivots = jnp.abs(jnp.diagonal(factors[0], axis1=-2, axis2=-1))
-    # Along the null direction of a singular Jacobian (a line attractor) Newton's step is round-off over round-off.
-    regular = pivots.min(axis=-1) > SINGULAR * pivots.max(axis=-1)
-    q_newton = jax.vmap(residual.q)(x + newton, u)
-    small = _norm(newton) <= limits.tol_merge
+    length = _norm(newton)
     near_zero = q <= limits.tol_fixed
     # Near a zero a long step only wanders along a direction in which F is nearly flat.
-    useful = jnp.isfinite(q_newton) & (q_newton < 0.5 * q) & inside(newton)
-    use_newton = regular & useful & (small | ~near_zero)
-
-    def fallback() -> tuple[Array, Array]:
-        normal = jnp.einsum("sij,sik->sjk", J, J)
-        scale = jnp.trace(normal, axis1=-2, axis2=-1) / x.shape[-1]
-        weight = jnp.where(near_zero, LAMBDA_MIN, damping)
-        step = _solve(_damped(normal, scale, weight), -gradient)
-        return step, jax.vmap(residual.q)(x + step, u)
-
-    marquardt, q_marquardt = jax.lax.cond(jnp.all(use_newton), lambda: (newton, q_newton), fallback)
-    descends = jnp.isfinite(q_marquardt) & (q_marquardt < q)
-    use_marquardt = ~use_newton & descends & inside(marquardt)
-    step = jnp.where(use_newton[:, None], newton, marquardt)
-    moved = use_newton | use_marquardt
-    q_new = jnp.where(use_newton, q_newton, jnp.where(use_marquardt, q_marquardt, q))
-    damping = jnp.where(use_newton, damping, damping * jnp.where(use_marquardt, SHRINK, GROW))
+    allowed = regular & ((length <= limits.tol_merge) | ~near_zero)
+    # A part t of the step is useful if it keeps half of what a linear F promises, q(t) = (1 - t)^2 q.
+    t = jnp.asarray(PARTS)[:, None]
+    tried = x + t[..., None] * newton
+    q_tried = jax.vmap(jax.vmap(residual.q), in_axes=(0, None))(tried, u)
+    inside = _norm(tried - origin) <= limits.max_distance
+    useful = allowed & inside & jnp.isfinite(q_tried) & (q_tried < (1 - 0.5 * t) * q)
+    longest, rows, moved = jnp.argmax(useful, axis=0), jnp.arange(len(x)), useful.any(axis=0)
     # A residual can be small without a zero nearby (exp(-x)): a zero is one that the next step hardly moves.
-    is_fixed = near_zero & (_norm(step) <= limits.tol_merge) & (~moved | (_norm(step) <= limits.tol_step))
-    leaves = ~use_newton & descends & ~inside(marquardt)
-    outcome = _first(
-        (~jnp.isfinite(q), Outcome.NOT_FINITE),
-        (is_fixed, Outcome.FIXED),
-        (leaves, Outcome.LEFT_REGION),
-        (~near_zero & use_marquardt & (q_marquardt > (1 - NO_PROGRESS) * q), Outcome.STATIONARY),
-        (damping > LAMBDA_MAX, Outcome.STALLED),
-    )
-    return jnp.where(moved[:, None], x + step, x), q_new, jnp.maximum(damping, LAMBDA_MIN), outcome
+    is_fixed = regular & near_zero & (length <= limits.tol_step)
+    outcome = jnp.where(is_fixed, int(Outcome.FIXED), int(Outcome.RUNNING))
+    x_new = jnp.where(moved[:, None], tried[longest, rows], x)
+    return x_new, jnp.where(moved, q_tried[longest, rows], q), outcome, ~(moved | is_fixed)
 
 
 @eqx.filter_jit
+def _take_marquardt(problem: Problem, place: Place, F: Any, step: Any) -> tuple[Array, Array, Array, Array]:
+    x, u, origin, damping = place
+    residual, limits = problem.residual, problem.limits
+    q = 0.5 * jnp.sum(F**2, axis=-1)
+    near_zero = q <= limits.tol_fixed
+    q_new = jax.vmap(residual.q)(x + step, u)
+    length = _norm(step)
+    descends = jnp.isfinite(q_new) & (q_new < q)
+    inside = _norm(x + step - origin) <= limits.max_distance
+    moved = descends & inside
+    damping = damping * jnp.where(moved, SHRINK, GROW)
+    outcome = _first(
+        (~jnp.isfinite(q), Outcome.NOT_FINITE),
+        (near_zero & (length <= limits.tol_merge) & (~moved | (length <= limits.tol_step)), Outcome.FIXED),
+        (descends & ~inside, Outcome.LEFT_REGION),
+        (~near_zero & moved & (q_new > (1 - NO_PROGRESS) * q), Outcome.STATIONARY),
+        (damping > LAMBDA_MAX, Outcome.STALLED),
+    )
+    x = jnp.where(moved[:, None], x + step, x)
+    return x, jnp.where(moved, q_new, q), jnp.maximum(damping, LAMBDA_MIN), outcome
+
+
 def minimum_iteration(
-    problem: Problem, x: Array, u: Array, origin: Array, damping: Array
-) -> tuple[Array, Array, Array, Array]:
+    tools: Tools, x: np.ndarray, u: np.ndarray, origin: np.ndarray, damping: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One step down q for a chunk: d = -(H + m I)^-1 J'F with H the exact Hessian of q.
 
     Gauss-Newton would drop the curvature of F, which is all there is across the ghost of a pair of fixed points.
     """
+    problem, solver = tools
+    place = Place(x, u, origin, damping)
+    q, gradient, hessian = map(np.asarray, _evaluate_q(problem.residual, x, u))
+    step = -solver.damped(hessian, gradient, damping * _size(hessian) + TINY)
+    x_new, q_new, damping, outcome = map(np.asarray, _take_descent(problem, place, q, step))
+    return x_new, q_new, damping, outcome
+
+
+@eqx.filter_jit
+def _take_descent(problem: Problem, place: Place, q: Any, step: Any) -> tuple[Array, Array, Array, Array]:
+    x, u, origin, damping = place
     residual, limits = problem.residual, problem.limits
-    F = jax.vmap(residual)(x, u)
-    J = jax.vmap(jax.jacfwd(residual))(x, u)
-    q = 0.5 * jnp.sum(F**2, axis=-1)
-    gradient = jnp.einsum("sij,si->sj", J, F)
-    hessian = jax.vmap(jax.hessian(residual.q))(x, u)
-    scale = jnp.sqrt(jnp.sum(hessian**2, axis=(-2, -1)))
-    step = _solve(_damped(hessian, scale, damping), -gradient)
     q_new = jax.vmap(residual.q)(x + step, u)
     descends = jnp.isfinite(q_new) & (q_new < q)
     inside = _norm(x + step - origin) <= limits.max_distance
@@ -170,19 +259,21 @@ def minimum_iteration(
     return x, jnp.where(moved, q_new, q), jnp.maximum(damping, LAMBDA_MIN), outcome
 
 
+def stationarity(tools: Tools, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
+    _, gradient, hessian = map(np.asarray, _evaluate_q(tools.problem.residual, x, u))
+    step = tools.solver.damped(hessian, gradient, LAMBDA_MIN * _size(hessian) + TINY)
+    return np.linalg.norm(step, axis=-1), np.linalg.eigvalsh(hessian)
+
+
+def _size(matrices: np.ndarray) -> np.ndarray:
+    size: np.ndarray = np.sqrt((matrices**2).sum(axis=(-2, -1)))
+    return size
+
+
 def _first(*cases: tuple[Array, Outcome]) -> Array:
     """The outcome of the first case that holds, else RUNNING."""
     conditions = [condition for condition, _ in cases]
     values = [jnp.full(conditions[0].shape, int(value)) for _, value in cases]
     outcome: Array = jnp.select(conditions, values, int(Outcome.RUNNING))
     return outcome
-
-
-@eqx.filter_jit
-def stationarity(problem: Problem, x: Array, u: Array) -> tuple[Array, Array]:
-    """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
-    gradient = jax.vmap(jax.grad(problem.residual.q))(x, u)
-    hessian = jax.vmap(jax.hessian(problem.residual.q))(x, u)
-    scale = jnp.sqrt(jnp.sum(hessian**2, axis=(-2, -1)))
-    step = _solve(_damped(hessian, scale, jnp.full(len(x), LAMBDA_MIN)), gradient)
-    return _norm(step), jnp.linalg.eigvalsh(hessian)

@@ -33,7 +33,7 @@ def prepare_devices(n_devices: int | None = None) -> None:
         _use_compilation_cache()
         return
     try:
-        jax.config.update("jax_num_cpu_devices", n_devices or _n_cores())
+        jax.config.update("jax_num_cpu_devices", n_devices or n_cores())
     except RuntimeError:  # JAX has started: what it has is what there is
         return
     if "multi_thread_eigen" not in flags:
@@ -72,7 +72,8 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
+    """Cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not offered outside Linux
