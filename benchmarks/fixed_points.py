@@ -1,0 +1,196 @@
+"""The search for fixed points against the usual way, and its cost against units and starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from benchmarks.finder import network_of
+from benchmarks.measure import Outcome, Row, alternate, markdown_table, ratio, spread
+from benchmarks.worker import Worker
+from dynaprobe.analysis.fixed_points import find_fixed_points, starts_from_states
+from dynaprobe.model.ensemble import Ensemble
+from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.tasks.reach import DelayedReach
+from dynaprobe.training.fit import fit
+from dynaprobe.training.settings import FitSettings
+
+OURS = "dynaprobe, float64"
+WAYS = {OURS: "benchmarks.finder", "Adam in JAX, float32": "benchmarks.adam_jax"}
+if find_spec("torch"):
+    WAYS["Adam in PyTorch, float32"] = "benchmarks.adam_torch"
+START_NOISE = 0.2  # of the standard deviation of the visited states
+TOL_ADAM = 1e-12  # q of the step, from which Adam's user calls a state a fixed point
+NEAR = 1e-4  # farther apart than round-off of float32 leaves polished points
+
+
+def prepare(file: Path, *, n_units: int, n_starts: int, n_updates: int, seed: int = 0) -> None:
+    """Train a network to reach; keep weights, starts near its trials and a delay's input in `file`."""
+    task = DelayedReach()
+    made = Ensemble.make(NetworkSettings(n_units=n_units), n_inputs=3, n_outputs=4, seeds=[seed])
+    settings = FitSettings(n_updates=n_updates, batch_size=16, n_validation_trials=16)
+    network = fit(task, made, settings, seed=seed).ensemble.member(0)
+    states = np.asarray(network.rollout(task.condition_trials().inputs).states, dtype=np.float64)
+    starts = starts_from_states(states, n_starts, noise_sd=START_NOISE * float(states.std()), seed=seed)
+    weights = {name: np.asarray(getattr(network, name)) for name in ("w_in", "w_rec", "b")}
+    np.savez(file, starts=starts, input=np.array([1.0, 0.0, 1.0]), **weights)
+
+
+def compared(folder: Path, *, n_starts: int, n_rounds: int) -> list[Row]:
+    """Times of all ways in turns, and which points each has found."""
+    file = folder / "compared.npz"
+    with ExitStack() as stack:
+        workers = {}
+        for k, (name, module) in enumerate(WAYS.items()):
+            size = {"n_starts": n_starts} if name == OURS else {}
+            left = str(folder / f"found{k}.npz")
+            workers[name] = stack.enter_context(Worker(module, file=str(file), points_file=left, **size))
+        calls_s = alternate([worker.contender(name) for name, worker in workers.items()], n_rounds)
+        per_s = {name: [call / workers[name].n_calls for call in calls] for name, calls in calls_s.items()}
+    with np.load(folder / "found0.npz") as kept:
+        ours, n_ours = kept["x"], int(kept["n_ended"])
+    rows: list[Row] = []
+    for k, name in enumerate(WAYS):
+        points, n_ended = (ours, n_ours) if name == OURS else polished(file, folder / f"found{k}.npz")
+        shared = 0 if not len(ours) else sum(np.linalg.norm(ours - x, axis=1).min() <= NEAR for x in points)
+        rows.append(
+            {
+                "what": "compared",
+                "way": name,
+                "n_units": ours.shape[1],
+                "n_starts": n_starts,
+                "s_median": spread(per_s[name]).median,
+                "s_min": spread(per_s[name]).low,
+                "s_max": spread(per_s[name]).high,
+                "times_slower": ratio(per_s[name], per_s[OURS]).median,
+                "n_points": len(points),
+                "n_points_of_dynaprobe": int(shared),
+                "n_starts_at_q": n_ended,
+                "peak_mb": workers[name].peak_bytes / 1e6,
+            }
+        )
+    return rows
+
+
+def polished(file: Path, found: Path) -> tuple[np.ndarray, int]:
+    """The zeros that a float32 search has led to, merged by dynaprobe's rule, and how many starts reached one."""
+    with np.load(found) as kept, np.load(file) as problem:
+        near, drive = kept["x"][kept["q"] < TOL_ADAM], problem["input"]
+        if not len(near):
+            return near, 0
+        exact = find_fixed_points(network_of(file).vector_field, near, drive, kind="vector_field").data
+    return exact["x"].values[exact["point_kind"].values == "fixed_point"], len(near)
+
+
+def along(axis: str, file: Path, n_units: int, n_starts: int, n_rounds: int) -> Row:
+    """Time and memory of one size."""
+    with Worker("benchmarks.finder", file=str(file), n_starts=n_starts) as worker:
+        calls_s = alternate([worker.contender(axis)], n_rounds)[axis]
+        time = spread(calls_s, 1 / worker.n_calls)
+        peak_mb = worker.peak_bytes / 1e6
+    return {
+        "what": axis,
+        "way": OURS,
+        "n_units": n_units,
+        "n_starts": n_starts,
+        "s_median": time.median,
+        "s_min": time.low,
+        "s_max": time.high,
+        "times_slower": 1.0,
+        "n_points": "",
+        "n_points_of_dynaprobe": "",
+        "n_starts_at_q": "",
+        "peak_mb": peak_mb,
+    }
+
+
+def exponent(rows: Sequence[Row]) -> float:
+    """Slope of log time against log starts, over the larger half of the sizes."""
+    part = rows[len(rows) // 2 :] if len(rows) > 3 else rows
+    sizes, times = ([float(row[name]) for row in part] for name in ("n_starts", "s_median"))
+    return float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+
+
+def figure_of(rows: Sequence[Row]) -> Figure:
+    """Time against units and against starts, both scales logarithmic."""
+    figure = Figure(figsize=(5.0, 2.4), layout="constrained")
+    FigureCanvasSVG(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, axis, label in zip(panels, ("n_units", "n_starts"), ("units N", "starts"), strict=True):
+        chosen = [row for row in rows if row["what"] == axis]
+        panel.plot(
+            [float(row[axis]) for row in chosen],
+            [float(row["s_median"]) for row in chosen],
+            "o-",
+            color="#0072B2",
+            markersize=3.5,
+            linewidth=1.2,
+        )
+        panel.set(xscale="log", yscale="log", xlabel=label)
+        panel.set_xticks([float(row[axis]) for row in chosen], [str(row[axis]) for row in chosen])
+        panel.minorticks_off()
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("time (s per search)")
+    return figure
+
+
+def measure(*, quick: bool) -> Outcome:
+    """Compare, then go along units and starts.
+
+    Args:
+        quick: a small network and few starts, to see that everything works.
+    """
+    n_units, n_starts, n_updates, n_rounds = (20, 64, 5, 1) if quick else (100, 1024, 300, 3)
+    units, starts = ((20, 30), (32, 64)) if quick else ((50, 100, 200, 500), (256, 1024, 4096, 20_000))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "compared.npz"
+        prepare(file, n_units=n_units, n_starts=max(starts), n_updates=n_updates)
+        everything = dict(np.load(file))
+        few = {**everything, "starts": everything["starts"][:n_starts]}
+        np.savez(file, **few)
+        rows = compared(folder, n_starts=n_starts, n_rounds=n_rounds)
+        np.savez(file, **everything)
+        for n in starts:
+            print(f"  {n} starts", file=sys.stderr, flush=True)
+            rows.append(along("n_starts", file, n_units, n, 1 if n > 5000 else n_rounds))
+        for n in units:
+            print(f"  {n} units", file=sys.stderr, flush=True)
+            other = folder / f"units{n}.npz"
+            prepare(other, n_units=n, n_starts=n_starts, n_updates=max(5, n_updates // 10))
+            rows.append(along("n_units", other, n, n_starts, n_rounds))
+    power = exponent([row for row in rows if row["what"] == "n_starts"])
+    return Outcome(rows, summary_of(rows, n_units, n_starts, power), figure_of(rows))
+
+
+def summary_of(rows: Sequence[Row], n_units: int, n_starts: int, power: float) -> str:
+    """Markdown for the README."""
+    table: list[Row] = [
+        {
+            "search": row["way"],
+            "s": row["s_median"],
+            "times slower": row["times_slower"],
+            "points": row["n_points"],
+            "of these found by dynaprobe": row["n_points_of_dynaprobe"],
+            "starts that ended below tolerance": row["n_starts_at_q"],
+        }
+        for row in rows
+        if row["what"] == "compared"
+    ]
+    return (
+        f"Fixed points of a trained network of {n_units} units from {n_starts} starts around its trials; Adam "
+        f"runs until q < {TOL_ADAM:g} everywhere or 5000 updates are done, its "
+        "points are polished before they are counted.\n\n"
+        f"{markdown_table(table)}\n\n"
+        "![Time of a search against units and starts](benchmarks/results/fixed_points.svg)\n\n"
+        f"Time grows with the number of starts to the power {power:.2f}."
+    )
