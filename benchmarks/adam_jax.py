@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,10 +33,10 @@ def build(*, file: str, points_file: str) -> Work:
 
     @jax.jit
     def descend(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def going_on(carry: tuple[jax.Array, ...]) -> jax.Array:
+        def going_on(carry: Any) -> jax.Array:
             return (carry[0] < N_UPDATES) & (carry[1].max() >= TOL_Q)
 
-        def update(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        def update(carry: Any) -> Any:
             n, _, x, state, rate, best, waited = carry
             (total, q), gradient = jax.value_and_grad(cost, has_aux=True)(x)
             norm = jnp.linalg.norm(gradient, axis=1, keepdims=True)

@@ -30,7 +30,7 @@ def build(*, file: str, points_file: str) -> Work:
                 total = q.sum()
                 if bool((q < TOL_Q).all()):
                     break
-                total.backward()  # type: ignore[no-untyped-call]
+                total.backward()
                 torch.nn.utils.clip_grad_norm_([x], len(starts) ** 0.5)
                 adam.step()
                 plateau.step(total.item())

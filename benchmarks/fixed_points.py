@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -40,7 +41,7 @@ def prepare(file: Path, *, n_units: int, n_starts: int, n_updates: int, seed: in
     network = fit(task, made, settings, seed=seed).ensemble.member(0)
     states = np.asarray(network.rollout(task.condition_trials().inputs).states, dtype=np.float64)
     starts = starts_from_states(states, n_starts, noise_sd=START_NOISE * float(states.std()), seed=seed)
-    weights = {name: np.asarray(getattr(network, name)) for name in ("w_in", "w_rec", "b")}
+    weights: dict[str, Any] = {name: np.asarray(getattr(network, name)) for name in ("w_in", "w_rec", "b")}
     np.savez(file, starts=starts, input=np.array([1.0, 0.0, 1.0]), **weights)
 
 
@@ -155,7 +156,7 @@ def measure(*, quick: bool) -> Outcome:
         folder = Path(name)
         file = folder / "compared.npz"
         prepare(file, n_units=n_units, n_starts=max(starts), n_updates=n_updates)
-        everything = dict(np.load(file))
+        everything: dict[str, Any] = dict(np.load(file))
         few = {**everything, "starts": everything["starts"][:n_starts]}
         np.savez(file, **few)
         rows = compared(folder, n_starts=n_starts, n_rounds=n_rounds)
