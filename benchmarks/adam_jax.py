@@ -34,7 +34,8 @@ def build(*, file: str, points_file: str) -> Work:
     @jax.jit
     def descend(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         def going_on(carry: Any) -> jax.Array:
-            return (carry[0] < N_UPDATES) & (carry[1].max() >= TOL_Q)
+            unfinished: jax.Array = (carry[0] < N_UPDATES) & (carry[1].max() >= TOL_Q)
+            return unfinished
 
         def update(carry: Any) -> Any:
             n, _, x, state, rate, best, waited = carry
