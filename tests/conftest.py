@@ -10,6 +10,9 @@ from pathlib import Path
 # Compiled functions would otherwise be kept in the user's home by code that asks for it; set before JAX starts,
 # and through the environment so that commands started by a test inherit it.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Kernels are kept from one run to the next, under a stamp of their sources: compiling them takes a quarter minute.
+ROOT = Path(__file__).resolve().parents[1]
+os.environ["DYNAPROBE_CACHE"] = str(ROOT / ".pytest_cache" / "dynaprobe")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -22,10 +25,10 @@ mpl.use("Agg")
 
 # Annotated shapes are checked at every call in these rooms. The hook has to be there before the first import of
 # any of them, so no test file and no plug-in may import dynaprobe earlier than this line.
-CHECKED_ROOMS = tuple(f"dynaprobe.{room}" for room in ("core", "model", "training", "tasks", "analysis"))
+CHECKED_ROOMS = tuple(f"dynaprobe.{room}" for room in ("core", "training", "tasks", "analysis"))
+# Numba compiles functions as they are written, so the folder of the kernels is left out.
+CHECKED_ROOMS += tuple(f"dynaprobe.model.{file.stem}" for file in (ROOT / "src/dynaprobe/model").glob("*.py"))
 install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # Strict promotion everywhere but here: Optax's Adam raises a Python float to an integer count, and those who train
 # inherit it.

@@ -12,9 +12,18 @@ from small_task import SignTask
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.random import generator, key
+from dynaprobe.model.response import Response
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
-from dynaprobe.training.objective import PENALTIES, Activity, check_hyperparameters, cost, masked_loss, valid_bins
+from dynaprobe.training.objective import (
+    PENALTIES,
+    Part,
+    check_hyperparameters,
+    cost,
+    masked_loss,
+    valid_bins,
+    whole_batch,
+)
 
 ROUND_OFF = 1e-12
 STEP = 1e-6
@@ -58,7 +67,8 @@ def weights(**given):
 
 def test_masked_loss_by_hand():
     outputs, targets = jnp.asarray([1.0, 2.0, 100.0]), jnp.asarray([0.0, 0.0, 0.0])
-    assert masked_loss(outputs, targets, jnp.asarray([1.0, 0.5, 0.0])) == pytest.approx((1 + 2) / 1.5)
+    mask = jnp.asarray([1.0, 0.5, 0.0])
+    assert masked_loss(outputs, targets, mask, n_asked=jnp.sum(mask)) == pytest.approx((1 + 2) / 1.5)
 
 
 def test_valid_bins_run_from_the_start_to_the_last_bin_asked_for(trials):
@@ -67,18 +77,30 @@ def test_valid_bins_run_from_the_start_to_the_last_bin_asked_for(trials):
     assert (valid[:8] == 1).all()
 
 
-@pytest.mark.parametrize("name", [name for name, row in PENALTIES.items() if row.term])
+def response_of(rates):
+    return Response(rates[-1], rates[..., :1], jnp.sum(rates**2, -1), rates)
+
+
+def term_of(name, network, rates, weight):
+    row = PENALTIES[name]
+    return row.of_weights(network) if row.of_weights else row.of_activity(response_of(rates), weight)
+
+
+TERMS = [name for name, row in PENALTIES.items() if row.of_weights or row.of_activity]
+
+
+@pytest.mark.parametrize("name", TERMS)
 def test_gradient_of_each_term_equals_finite_differences(name, network):
     rng = generator(2, "test")
     rates = jnp.asarray(rng.normal(size=(6, 3, 5)))
-    valid = jnp.asarray(rng.integers(0, 2, (6, 3)), jnp.float64)
+    weight = jnp.asarray(rng.uniform(0, 1, (6, 3)))
     parameters, fixed = eqx.partition(network, network.trainable())
     flat, unflatten = ravel_pytree((parameters, rates))
 
     @jax.jit
     def term(flat):
         changed, rates = unflatten(flat)
-        return PENALTIES[name].term(eqx.combine(changed, fixed), Activity(rates, valid))
+        return term_of(name, eqx.combine(changed, fixed), rates, weight)
 
     gradient = jax.jit(jax.grad(term))(flat)
     expected = jax.vmap(lambda d: (term(flat + d) - term(flat - d)) / (2 * STEP))(STEP * jnp.eye(flat.size))
@@ -89,11 +111,10 @@ def test_gradient_of_each_term_equals_finite_differences(name, network):
 def test_terms_by_hand(network):
     rates = jnp.zeros((3, 2, 5)).at[0, 0].set(2.0).at[2, 1].set(100.0)
     valid = jnp.ones((3, 2)).at[2, 1].set(0.0)
-    activity = Activity(rates, valid)
-    assert PENALTIES["penalty_rate"].term(network, activity) == pytest.approx(4.0 / 5)
+    assert term_of("penalty_rate", network, rates, valid / 5) == pytest.approx(4.0 / 5)
     for matrix, values in (("in", network.w_in), ("rec", network.w_rec), ("out", network.w_out)):
         expected = np.mean(np.asarray(values) ** 2)
-        assert PENALTIES[f"penalty_weight_{matrix}"].term(network, activity) == pytest.approx(expected)
+        assert term_of(f"penalty_weight_{matrix}", network, rates, valid) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("noisy", [False, True])
@@ -128,7 +149,7 @@ def omega(network, w_varied, trials):
 
     def loss(added):
         outputs = jnp.swapaxes(network.readout(network.rate(states_of(added))), 0, 1)
-        return masked_loss(outputs, trials.targets, trials.mask)
+        return masked_loss(outputs, trials.targets, trials.mask, n_asked=jnp.sum(trials.mask))
 
     nothing = jnp.zeros((*inputs.shape[:2], network.b.size))
     adjoints = jax.lax.stop_gradient(jax.grad(loss)(nothing))
@@ -192,3 +213,43 @@ def test_silent_units_give_no_nan(trials):
 def test_unknown_hyperparameter():
     with pytest.raises(SettingsError, match=r"hyperparameter must be one of penalty_rate, .* got penalty_rates\."):
         check_hyperparameters({"penalty_rates": 1})
+
+
+EVERYTHING = dict.fromkeys(PENALTIES, 0.3)
+
+
+def gradients_of(network, trials, **options):
+    parameters, fixed = eqx.partition(network, network.trainable())
+
+    @jax.jit
+    def gradients(parameters, penalties):
+        def total(parameters, penalties):
+            return cost(eqx.combine(parameters, fixed), penalties, trials, key(5, "noise"), **options).cost
+
+        return jax.value_and_grad(total, (0, 1))(parameters, penalties)
+
+    return gradients(parameters, weights(**EVERYTHING))
+
+
+def test_parts_of_a_batch_add_up_to_it(network, trials):
+    whole = whole_batch(trials)
+    parts = []
+    for first, size in ((0, 1), (1, 3)):
+        mine = jax.tree.map(lambda leaf, a=first, n=size: leaf[a : a + n], trials)
+        part = Part(whole.n_asked, whole.n_valid, jnp.asarray(size / 4), jnp.int32(first))
+        parts.append(gradients_of(network, mine, part=part))
+    summed = jax.tree.map(jnp.add, *parts)
+    for actual, expected in zip(
+        jax.tree.leaves(summed), jax.tree.leaves(gradients_of(network, trials)), strict=True
+    ):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUND_OFF)
+
+
+@pytest.mark.parametrize("n_segments", [2, 3, 10])
+def test_segments_of_time_change_nothing(network, trials, n_segments):
+    assert trials.inputs.shape[1] == 10
+    in_segments = gradients_of(network, trials, n_segments=n_segments)
+    for actual, expected in zip(
+        jax.tree.leaves(in_segments), jax.tree.leaves(gradients_of(network, trials)), strict=True
+    ):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUND_OFF)

@@ -15,7 +15,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from dynaprobe.core.errors import SettingsError
+
 CACHE_VARIABLE = "DYNAPROBE_CACHE"
+ENGINE_VARIABLE = "DYNAPROBE_ENGINE"
 THREADS_FLAG = "--xla_cpu_multi_thread_eigen=false"
 
 
@@ -41,9 +44,35 @@ def prepare_devices(n_devices: int | None = None) -> None:
     _use_compilation_cache()
 
 
-def device_mesh() -> jax.sharding.Mesh:
-    """All devices in a row, along which members are spread."""
-    return jax.sharding.Mesh(np.asarray(jax.devices()), ("member",))
+def device_mesh(n_members: int, n_shares: int = 1) -> jax.sharding.Mesh:
+    """All devices in a table with axes member and share.
+
+    Members are spread first; what devices are then left over take shares of each member's trials.
+
+    Args:
+        n_members: number of networks.
+        n_shares: number of parts into which the trials of one network can be divided.
+    """
+    devices = np.asarray(jax.devices())
+    fitting = [n for n in range(1, n_shares + 1) if n_shares % n == 0 and devices.size % n == 0]
+    n_columns = max(n for n in fitting if n == 1 or n * n_members <= devices.size)
+    return jax.sharding.Mesh(devices.reshape(-1, n_columns), ("member", "share"))
+
+
+def runs_compiled_kernels() -> bool:
+    """Whether compiled kernels for processors are wanted: on any machine whose JAX computes on the processor.
+
+    DYNAPROBE_ENGINE set to ``plain`` keeps to JAX's own operations, which run on every device.
+
+    Raises:
+        SettingsError: DYNAPROBE_ENGINE says something else.
+    """
+    chosen = os.environ.get(ENGINE_VARIABLE, "auto").lower()
+    if chosen not in ("auto", "plain"):
+        raise SettingsError(
+            ENGINE_VARIABLE, rule="be auto or plain", received=chosen, remedy="Unset it to let the device decide"
+        )
+    return chosen == "auto" and jax.default_backend() == "cpu"
 
 
 def cache_folder() -> Path | None:

@@ -39,8 +39,17 @@ def _sine_of_turns(turns: Float[Array, "..."]) -> Float[Array, "..."]:
     return y * (1 + y2 * (-1 / 6 + y2 * (1 / 120 + y2 * (-1 / 5040 + y2 / 362880))))
 
 
+def noise_words(key: PRNGKeyArray) -> UInt32[Array, "2"]:
+    """The two words of a key from which `normal_noise` starts."""
+    return jax.random.bits(key, (2,), dtype=jnp.uint32)
+
+
 def normal_noise(
-    key: PRNGKeyArray, shape: tuple[int, int, int], dtype: DTypeLike = jnp.float32
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    dtype: DTypeLike = jnp.float32,
+    *,
+    first: tuple[int | Array, int | Array] = (0, 0),
 ) -> Float[Array, "time trial unit"]:
     """Standard normal values, one per time, trial and unit.
 
@@ -55,17 +64,19 @@ def normal_noise(
         key: a key of `dynaprobe.core.random`.
         shape: number of times, trials and units.
         dtype: float type of the result; the draws themselves have 24 bits.
+        first: number of the first time and of the first trial, for a part of a larger whole.
     """
     n_times, n_trials, n_units = shape
-    word = jax.random.bits(key, (2,), dtype=jnp.uint32)
-    time = _mix(jnp.arange(n_times, dtype=jnp.uint32) + word[0])
-    trial = _mix(jnp.arange(n_trials, dtype=jnp.uint32) * jnp.uint32(GOLDEN) + word[1])
+    first_time, first_trial = (jnp.asarray(number, jnp.uint32) for number in first)
+    word = noise_words(key)
+    time = _mix(jnp.arange(n_times, dtype=jnp.uint32) + first_time + word[0])
+    trial = _mix((jnp.arange(n_trials, dtype=jnp.uint32) + first_trial) * jnp.uint32(GOLDEN) + word[1])
     # Two words per (time, trial): with one, the birthday paradox would make rows share values.
-    first = _mix(time[:, None] ^ trial)
-    second = _mix(first + jnp.uint32(GOLDEN) ^ word[1])
+    h_first = _mix(time[:, None] ^ trial)
+    second = _mix(h_first + jnp.uint32(GOLDEN) ^ word[1])
     n_pairs = (n_units + 1) // 2
     pair = jnp.arange(n_pairs, dtype=jnp.uint32) * jnp.uint32(GOLDEN)
-    h1 = _mix(first[..., None] + pair)
+    h1 = _mix(h_first[..., None] + pair)
     h2 = _mix(h1 ^ second[..., None])
     u = ((h1 >> 8).astype(jnp.float32) + 0.5) * (2.0**-24)
     radius = jnp.sqrt(-2.0 * jnp.log(u))

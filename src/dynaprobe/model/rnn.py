@@ -16,9 +16,13 @@ from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.random import generator
 from dynaprobe.model import connectivity
 from dynaprobe.model.activations import activation
-from dynaprobe.model.noise import normal_noise
+from dynaprobe.model.noise import noise_words, normal_noise
 from dynaprobe.model.recurrence import UnitDynamics, evolve
+from dynaprobe.model.response import Parameters, Response, Stimulus, is_compiled, respond_compiled
 from dynaprobe.model.settings import NetworkSettings
+
+# Number of the first time and of the first trial of a part.
+First = tuple[int | Array, int | Array]
 
 
 class Rollout(eqx.Module):
@@ -66,7 +70,7 @@ class AbstractNetwork(eqx.Module):
 
     @abstractmethod
     def drive(
-        self, inputs: Float[Array, "time trial input"], key: PRNGKeyArray | None
+        self, inputs: Float[Array, "time trial input"], key: PRNGKeyArray | None, *, first: First = (0, 0)
     ) -> Float[Array, "time trial unit"]:
         """What enters each step besides the recurrence: inputs and bias, and noise unless `key` is None."""
 
@@ -90,6 +94,29 @@ class AbstractNetwork(eqx.Module):
     @abstractmethod
     def constrained(self) -> Self:
         """The nearest network that keeps the constraints (signs); training calls it after each update."""
+
+    def respond(
+        self,
+        inputs: Float[Array, "time trial input"],
+        start: Float[Array, "trial unit"],
+        key: PRNGKeyArray | None,
+        vanishing: Float[Array, "time trial"],
+        *,
+        first: First = (0, 0),
+    ) -> Response:
+        """What training asks for: a part of some trials, with the vanishing-gradient term in its gradient.
+
+        An architecture may override this with something faster that gives the same numbers to round-off.
+
+        Args:
+            inputs: what the network sees.
+            start: state before the first step.
+            key: key of the noise; None runs without noise.
+            vanishing: as in `dynaprobe.model.recurrence.evolve`.
+            first: number of the first time and of the first trial; the noise of a part is that of the whole.
+        """
+        states, rates = self.evolve(self.drive(inputs, key, first=first), start, vanishing)
+        return Response(states[-1], self.readout(rates), jnp.sum(rates**2, axis=-1), rates)
 
     def rollout(
         self,
@@ -207,18 +234,40 @@ class CTRNN(AbstractNetwork):
         return self.x0
 
     def drive(
-        self, inputs: Float[Array, "time trial input"], key: PRNGKeyArray | None
+        self, inputs: Float[Array, "time trial input"], key: PRNGKeyArray | None, *, first: First = (0, 0)
     ) -> Float[Array, "time trial unit"]:
         """a (b + W_in u), plus noise unless `key` is None."""
         if key is None:
             return self.alpha * (inputs @ self.w_in.T + self.b)
         key_input, key_state = jax.random.split(key)
-        n_times, n_trials, n_inputs = inputs.shape
-        input_noise = normal_noise(key_input, (n_times, n_trials, n_inputs), inputs.dtype)
-        noisy = inputs + math.sqrt(2 / self.alpha) * self.noise_input * input_noise
-        state_noise = normal_noise(key_state, (n_times, n_trials, self.b.shape[0]), inputs.dtype)
-        scaled = math.sqrt(2 * self.alpha) * self.noise_state * state_noise
-        return self.alpha * (noisy @ self.w_in.T + self.b) + scaled
+        noisy = self._noisy(inputs, key_input, first)
+        shape = (*inputs.shape[:2], self.b.shape[0])
+        state_noise = self._noise_sd * normal_noise(key_state, shape, inputs.dtype, first=first)
+        return self.alpha * (noisy @ self.w_in.T + self.b) + state_noise
+
+    def respond(
+        self,
+        inputs: Float[Array, "time trial input"],
+        start: Float[Array, "trial unit"],
+        key: PRNGKeyArray | None,
+        vanishing: Float[Array, "time trial"],
+        *,
+        first: First = (0, 0),
+    ) -> Response:
+        """As `AbstractNetwork.respond`; where there is a compiled kernel by that, with inputs as constants."""
+        if not is_compiled(self.activation_name, start.dtype):
+            return super().respond(inputs, start, key, vanishing, first=first)
+        words, sd = jnp.zeros(2, jnp.uint32), jnp.zeros((), start.dtype)
+        if key is not None:
+            key_input, key_state = jax.random.split(key)
+            inputs, words, sd = self._noisy(inputs, key_input, first), noise_words(key_state), self._noise_sd
+        stimulus = Stimulus(
+            jax.lax.stop_gradient(inputs),
+            jax.lax.stop_gradient(jnp.stack([jnp.asarray(self.alpha, start.dtype), sd])),
+            jnp.concatenate([words, jnp.stack([jnp.asarray(number, jnp.uint32) for number in first])]),
+        )
+        parameters = Parameters(self._w_rec, self.w_in, self.b, self.w_out)
+        return respond_compiled(self.activation_name, parameters, start, vanishing, stimulus)
 
     def evolve(
         self,
@@ -247,6 +296,17 @@ class CTRNN(AbstractNetwork):
         wrong = self.w_rec * self.dale_sign < 0
         kept: Self = eqx.tree_at(lambda n: n.w_rec, self, jnp.where(wrong, 0.0, self.w_rec))
         return kept
+
+    def _noisy(
+        self, inputs: Float[Array, "time trial input"], key: PRNGKeyArray, first: First
+    ) -> Float[Array, "time trial input"]:
+        """u + sqrt(2/a) s_in xi'."""
+        xi = normal_noise(key, inputs.shape, inputs.dtype, first=first)
+        return inputs + math.sqrt(2 / self.alpha) * self.noise_input * xi
+
+    @property
+    def _noise_sd(self) -> Float[Array, ""]:
+        return math.sqrt(2 * self.alpha) * self.noise_state
 
     @property
     def _w_rec(self) -> Float[Array, "unit unit"]:

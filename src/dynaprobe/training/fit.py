@@ -113,6 +113,7 @@ def fit(
     keys = everywhere(member_keys(key(seed, "training", "updates"), ensemble.seeds))
     penalties = everywhere(_penalty_weights(ensemble, settings))
     program = program_settings(settings)
+    of_validation = FitSettings(memory_gb=settings.memory_gb)
     patience = jnp.int32(settings.patience if settings.patience is not None else NO_END)
     clock = _Clock(int(state.n_done))
     while int(state.n_done) < settings.n_updates:
@@ -122,7 +123,14 @@ def fit(
             (state.members, keys, penalties), jnp.int32(done), jnp.int32(stop), task=task, settings=program
         )
         if stop % settings.validate_every == 0 or stop == settings.n_updates:
-            members = validate((members, keys, penalties), held_out, jnp.int32(stop - 1), patience, task=task)
+            members = validate(
+                (members, keys, penalties),
+                held_out,
+                jnp.int32(stop - 1),
+                patience,
+                task=task,
+                settings=of_validation,
+            )
         state = FitState(jnp.int32(stop), state.seed, jax.block_until_ready(members))
         clock.tick(stop)
         if on_update is not None:

@@ -32,6 +32,8 @@ class FitSettings(Settings):
         threshold: validation score from which a network counts as having learned the task.
         patience: validations without improvement after which a member stops; None trains all updates.
         checkpoint_every: updates between checkpoints; None makes none.
+        memory_gb: budget for the activity that gradients remember, of all devices together, in 10^9 bytes. Trials
+            too long for it are simulated in segments, each of them twice; the numbers then differ by round-off.
     """
 
     n_updates: Count = 1000
@@ -51,6 +53,7 @@ class FitSettings(Settings):
     threshold: Annotated[float, Field(le=1)] = 0.9
     patience: Count | None = None
     checkpoint_every: Count | None = None
+    memory_gb: Positive = 2.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from dynaprobe.core.trials import Trials
 from dynaprobe.tasks.base import AbstractTask
-from dynaprobe.training.objective import Terms, cost
+from dynaprobe.training.objective import Part, Terms, cost
 from dynaprobe.training.settings import FitSettings
+from dynaprobe.training.shares import added_up, over_shares
 from dynaprobe.training.state import OPTIMISER, MemberState, Phase
 
 # What one member brings: its state, its key and its penalty weights.
@@ -39,8 +40,20 @@ def learning_rate(settings: FitSettings, update: Int[Array, ""]) -> Float[Array,
     return jnp.where(k < settings.warmup_updates, warming, falling)
 
 
+class Layout(NamedTuple):
+    """How the work on one member is laid out.
+
+    Attributes:
+        n_columns: devices that divide its shares among them.
+        n_segments: segments of time of a simulation.
+    """
+
+    n_columns: int
+    n_segments: int
+
+
 def update_member(
-    task: AbstractTask, settings: FitSettings, member: Member, update: Int[Array, ""]
+    task: AbstractTask, settings: FitSettings, member: Member, update: Int[Array, ""], *, layout: Layout
 ) -> MemberState:
     """One update of one member that is still training.
 
@@ -51,11 +64,16 @@ def update_member(
     trials = task.trials(key_trials, settings.batch_size)
     parameters, fixed = eqx.partition(state.network, state.network.trainable())
 
-    def total(of: tuple[Any, dict[str, Array]]) -> tuple[Float[Array, ""], Terms]:
-        terms = cost(eqx.combine(of[0], fixed), of[1], trials, key_noise)
-        return terms.cost, terms
+    def of_share(trials: Trials, part: Part) -> Any:
+        def total(of: tuple[Any, dict[str, Array]]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            network = eqx.combine(of[0], fixed)
+            terms = cost(network, of[1], trials, key_noise, part=part, n_segments=layout.n_segments)
+            return terms.cost, terms.loss
 
-    (_, terms), (gradient, by_penalty) = jax.value_and_grad(total, has_aux=True)((parameters, penalties))
+        return jax.value_and_grad(total, has_aux=True)((parameters, penalties))
+
+    shares = over_shares(of_share, trials, n_columns=layout.n_columns)
+    (batch_cost, loss), (gradient, by_penalty) = added_up(shares)
     norm = jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))
     shortened = jax.tree.map(lambda g: g * jnp.minimum(1.0, settings.clip_norm / norm), gradient)
     steps, moments = OPTIMISER.update(shortened, state.optimiser)
@@ -63,7 +81,7 @@ def update_member(
     moved = jax.tree.map(lambda p, step: p - rate * step, parameters, steps)
     moved = eqx.combine(moved, fixed).constrained()
     phase = jnp.where(
-        ~jnp.isfinite(terms.cost),
+        ~jnp.isfinite(batch_cost),
         Phase.LOSS_NOT_FINITE,
         jnp.where(jnp.isfinite(norm), Phase.TRAINING, Phase.GRADIENT_NOT_FINITE),
     ).astype(jnp.int32)
@@ -73,8 +91,8 @@ def update_member(
         lambda h: (h.loss, h.cost, h.gradient_norm),
         state.history,
         (
-            state.history.loss.at[update].set(terms.loss),
-            state.history.cost.at[update].set(terms.cost + vanishing),
+            state.history.loss.at[update].set(loss),
+            state.history.cost.at[update].set(batch_cost + vanishing),
             state.history.gradient_norm.at[update].set(norm),
         ),
     )
@@ -92,14 +110,27 @@ def update_member(
 
 
 def validate_member(
-    task: AbstractTask, trials: Trials, member: Member, update: Int[Array, ""], patience: Int[Array, ""]
+    task: AbstractTask,
+    trials: Trials,
+    member: Member,
+    update: Int[Array, ""],
+    patience: Int[Array, ""],
+    *,
+    layout: Layout,
 ) -> MemberState:
     """Measure one training member on the held-out trials after an update; keep its parameters if they are best."""
     state, key, penalties = member
     # Noise as in training, the same at every validation: the member's own stream beside those of its updates.
-    terms = cost(state.network, penalties, trials, jax.random.fold_in(key, np.uint32(2**32 - 1)))
-    measures = task.performance(terms.outputs, trials)
-    better = terms.cost < state.best_cost
+    key_noise = jax.random.fold_in(key, np.uint32(2**32 - 1))
+
+    def of_share(trials: Trials, part: Part) -> Terms:
+        return cost(state.network, penalties, trials, key_noise, part=part, n_segments=layout.n_segments)
+
+    shares = over_shares(of_share, trials, n_columns=layout.n_columns)
+    outputs = shares.outputs.reshape(-1, *shares.outputs.shape[2:])
+    measures = task.performance(outputs, trials)
+    validation_cost, validation_loss = added_up((shares.cost, shares.loss))
+    better = validation_cost < state.best_cost
     n_stale = jnp.where(better, 0, state.n_stale + 1)
     stops = n_stale >= patience
     past = state.history
@@ -107,8 +138,8 @@ def validate_member(
         lambda h: (h.validation_cost, h.validation_loss, h.validation),
         past,
         (
-            past.validation_cost.at[update].set(terms.cost),
-            past.validation_loss.at[update].set(terms.loss),
+            past.validation_cost.at[update].set(validation_cost),
+            past.validation_loss.at[update].set(validation_loss),
             {name: past.validation[name].at[update].set(value) for name, value in measures.items()},
         ),
     )
@@ -118,7 +149,7 @@ def validate_member(
         phase=jnp.where(stops, Phase.OUT_OF_PATIENCE, state.phase).astype(jnp.int32),
         stopped_at=jnp.where(stops, update, state.stopped_at),
         best=_choose(better, state.network, state.best),
-        best_cost=jnp.where(better, terms.cost, state.best_cost),
+        best_cost=jnp.where(better, validation_cost, state.best_cost),
         best_update=jnp.where(better, update, state.best_update),
         n_stale=n_stale,
         history=history,

@@ -1,0 +1,188 @@
+"""The compiled simulation: all times of some trials in one call.
+
+    x_t = (1 - a) x_{t-1} + a (W_rec r_{t-1} + W_in u_t + b) + sd xi_t,   r_t = f(x_t),   z_t = W_out r_t
+
+One product per step gives the states of t and the outputs of t - 1. xi is that of `dynaprobe.model.noise`, bit for
+bit up to the rounding of the logarithm and the sine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynaprobe.model.kernel.decorators import inner, reordered, vectorised
+from dynaprobe.model.kernel.elementwise import (
+    GOLDEN,
+    HALF,
+    ONE,
+    QUARTER,
+    TWO,
+    TWO_TO_MINUS_24,
+    TWO_TO_MINUS_32,
+    ZERO,
+    f32,
+    i32,
+    log,
+    mix,
+    rates_of,
+    signed_of_bits,
+    sine_of_turns,
+    u32,
+)
+from dynaprobe.model.kernel.scratch import copy_rows, n_vectors, outlive, packed_step, scratch
+from dynaprobe.model.kernel.tiles import LANES, add_product
+
+
+class Weights(NamedTuple):
+    """W_rec ``(unit, unit)``, W_in ``(unit, input)``, b ``(unit,)``, W_out ``(output, unit)``."""
+
+    rec: Any
+    into: Any
+    bias: Any
+    out: Any
+
+
+class Drive(NamedTuple):
+    """What moves the states.
+
+    Attributes:
+        start: states before the first step ``(trial, unit)``.
+        inputs: u with its noise, ``(time, trial, input)``.
+        alpha: a.
+        sd: sd of the noise of a step; 0 for none.
+        words: two words of the stream's key, number of the first time and of the first trial.
+        kind: which f, a value of `KINDS`.
+    """
+
+    start: Any
+    inputs: Any
+    alpha: Any
+    sd: Any
+    words: Any
+    kind: Any
+
+
+class Noise(NamedTuple):
+    """Room for the noise of one trial: both halves of the pairs in whole vectors, and the row they make."""
+
+    cosines: Any
+    sines: Any
+    row: Any
+
+
+@inner
+def _room_for_noise(n_units, width):
+    n_pairs = n_vectors((n_units + 1) // 2) * LANES
+    return Noise(
+        np.zeros(n_pairs, np.float32), np.zeros(n_pairs, np.float32), np.zeros(2 * n_pairs + width, np.float32)
+    )
+
+
+@vectorised
+def _noise(first, second, sd, cosines, sines):
+    for pair in range(cosines.size):
+        h1 = mix(u32(first + u32(u32(pair) * GOLDEN)))
+        h2 = mix(u32(h1 ^ second))
+        uniform = (f32(i32(u32(h1 >> u32(8)))) + HALF) * TWO_TO_MINUS_24
+        radius = sd * np.sqrt(-TWO * log(uniform))
+        turns = f32(signed_of_bits(h2)) * TWO_TO_MINUS_32
+        quarter_on = turns + QUARTER
+        cosines[pair] = radius * sine_of_turns(quarter_on - ONE if quarter_on > HALF else quarter_on)
+        sines[pair] = radius * sine_of_turns(turns)
+
+
+@vectorised
+def _leak(x, t, drive, noise):
+    """x <- (1 - a) x + sd xi for all trials of one time."""
+    n_trials, n_units = drive.start.shape
+    n_first = (n_units + 1) // 2
+    keep, sd = ONE - drive.alpha, drive.sd
+    word0, word1, first_time, first_trial = drive.words
+    at_time = mix(u32(u32(first_time + u32(t)) + word0))
+    for trial in range(n_trials):
+        if sd != ZERO:
+            at_trial = mix(u32(u32(u32(first_trial + u32(trial)) * GOLDEN) + word1))
+            first = mix(u32(at_time ^ at_trial))
+            second = mix(u32(u32(first + GOLDEN) ^ word1))
+            _noise(first, second, sd, noise.cosines, noise.sines)
+            for pair in range(noise.sines.size):
+                noise.row[pair] = noise.cosines[pair]
+            for pair in range(noise.sines.size):
+                noise.row[n_first + pair] = noise.sines[pair]
+        for unit in range(x.shape[1]):
+            x[trial, unit] = keep * x[trial, unit] + noise.row[unit]
+
+
+@vectorised
+def _offer(x, left, outputs, t, drive):
+    """Put the inputs of a time and 1 beside the rates, and make room for the outputs."""
+    n_trials, n_units = drive.start.shape
+    for trial in range(n_trials):
+        for channel in range(drive.inputs.shape[2]):
+            left[trial, n_units + channel] = drive.inputs[t, trial, channel]
+        left[trial, n_units + drive.inputs.shape[2]] = ONE
+        for output in range(outputs.shape[2]):
+            x[trial, n_units + output] = ZERO
+
+
+@vectorised
+def _take_outputs(outputs, t, values, first):
+    for trial in range(outputs.shape[1]):
+        for output in range(outputs.shape[2]):
+            outputs[t, trial, output] = values[trial, first + output]
+
+
+@reordered
+def _keep(rates, power, t, left):
+    for trial in range(rates.shape[1]):
+        total = ZERO
+        for unit in range(rates.shape[2]):
+            r = left[trial, unit]
+            rates[t, trial, unit] = r
+            total += r * r
+        power[t, trial] = total
+
+
+@inner
+def forward(weights, drive, last, outputs, power, rates):
+    """Simulate all trials.
+
+    Args:
+        weights: `Weights`.
+        drive: `Drive`.
+        last: filled with the states after the last step, ``(trial, unit)``.
+        outputs: filled with z, ``(time, trial, output)``.
+        power: filled with the sum of squared rates over units, ``(time, trial)``.
+        rates: filled with r, ``(time, trial, unit)``.
+    """
+    n_times, n_trials, n_inputs = drive.inputs.shape
+    n_units, n_outputs = last.shape[1], outputs.shape[2]
+    depth, n_columns = n_units + n_inputs + 1, n_vectors(n_units + n_outputs)
+    step = packed_step(weights, drive.alpha)
+    x, left = scratch(n_trials, n_units + n_outputs), scratch(n_trials, depth)
+    noise = _room_for_noise(n_units, x.shape[1])
+    a = (left.ctypes.data, left.shape[1], 1)
+    b = (step.ctypes.data, LANES, depth * LANES)
+    c = (x.ctypes.data, x.shape[1], 0)
+    copy_rows(drive.start, x)
+    rates_of(drive.kind, x, left)
+    for t in range(n_times):
+        _leak(x, t, drive, noise)
+        _offer(x, left, outputs, t, drive)
+        add_product(a, b, c, (n_trials, n_columns, depth))
+        if t > 0:
+            _take_outputs(outputs, t - 1, x, n_units)
+        # Whole vectors, inputs and outputs included: `_offer` mends what lies beyond the units.
+        rates_of(drive.kind, x, left)
+        _keep(rates, power, t, left)
+    copy_rows(x, last)
+    # The outputs of the last time, from the vectors of the step that hold outputs.
+    whole = n_units // LANES
+    tail = scratch(n_trials, n_units + n_outputs - whole * LANES)
+    b = (b[0] + 4 * whole * depth * LANES, b[1], b[2])
+    add_product(a, b, (tail.ctypes.data, tail.shape[1], 0), (n_trials, n_columns - whole, depth))
+    _take_outputs(outputs, n_times - 1, tail, n_units - whole * LANES)
+    outlive(step)
+    outlive(left)

@@ -1,0 +1,73 @@
+"""Working memory of the compiled kernels, and weights laid out for `add_product`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynaprobe.model.kernel.decorators import inner
+from dynaprobe.model.kernel.tiles import LANES
+
+# Vectors are read fastest from addresses that are multiples of a cache line: 16 floats.
+LINE = 16
+
+
+@inner
+def n_vectors(n_columns):
+    """Vectors that hold `n_columns` numbers."""
+    return (n_columns + LANES - 1) // LANES
+
+
+@inner
+def scratch(n_rows, n_columns):
+    """Zeros in rows of whole vectors, aligned to cache lines."""
+    width = n_vectors(n_columns) * LANES
+    raw = np.zeros(n_rows * width + LINE, np.float32)
+    first = (-(raw.ctypes.data // 4)) % LINE
+    return raw[first : first + n_rows * width].reshape(n_rows, width)
+
+
+@inner
+def outlive(array):
+    """Nothing: what comes after the last use of an address, so that numba frees the array behind it no sooner."""
+    return array.size
+
+
+@inner
+def copy_rows(source, target):
+    """Copy what both have."""
+    for row in range(min(source.shape[0], target.shape[0])):
+        for column in range(min(source.shape[1], target.shape[1])):
+            target[row, column] = source[row, column]
+
+
+@inner
+def packed(matrix, factor):
+    """``factor * matrix`` (depth, column) as vectors of columns, each contiguous along the depth."""
+    depth, n_columns = matrix.shape
+    into = scratch(n_vectors(n_columns) * depth, LANES)
+    for k in range(depth):
+        for column in range(n_columns):
+            into[(column // LANES) * depth + k, column % LANES] = factor * matrix[k, column]
+    return into
+
+
+@inner
+def packed_step(weights, alpha):
+    """The matrix that takes (rates, inputs, 1) to (what enters the states, outputs), packed as by `packed`.
+
+    [ a W_rec'  W_out' ]
+    [ a W_in'   0      ]
+    [ a b'      0      ]
+    """
+    n_units, n_inputs, n_outputs = weights.rec.shape[0], weights.into.shape[1], weights.out.shape[0]
+    matrix = np.zeros((n_units + n_inputs + 1, n_units + n_outputs), np.float32)
+    for post in range(n_units):
+        for pre in range(n_units):
+            matrix[pre, post] = alpha * weights.rec[post, pre]
+        for channel in range(n_inputs):
+            matrix[n_units + channel, post] = alpha * weights.into[post, channel]
+        matrix[n_units + n_inputs, post] = alpha * weights.bias[post]
+    for output in range(n_outputs):
+        for pre in range(n_units):
+            matrix[pre, n_units + output] = weights.out[output, pre]
+    return packed(matrix, np.float32(1))

@@ -1,0 +1,80 @@
+"""A batch in shares: how it is divided, what fits the memory, and the same numbers on any number of devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small_task import SignTask
+
+from dynaprobe.core.random import key
+from dynaprobe.training.objective import valid_bins
+from dynaprobe.training.shares import N_TRAJECTORIES, added_up, n_segments, n_shares, over_shares
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "expected"), [(1, 1), (4, 1), (7, 1), (8, 2), (12, 3), (16, 4), (20, 4), (64, 4), (65, 1)]
+)
+def test_shares_are_alike_few_and_not_too_small(n_trials, expected):
+    assert n_shares(n_trials) == expected
+
+
+def test_segments_keep_the_trajectory_within_the_budget():
+    facts = {"n_trials": 64, "n_units": 1000, "n_devices": 2}
+    assert n_segments(1000, memory_gb=1e9, **facts) == 1
+    cut = n_segments(1000, memory_gb=0.1, **facts)
+    longest = -(-1000 // cut)
+    assert 4 * N_TRAJECTORIES * 16 * 1000 * longest * 2 <= 0.1e9 < 4 * N_TRAJECTORIES * 16 * 1000 * 1000 * 2
+    assert n_segments(10, memory_gb=1e-9, **facts) == 10
+
+
+def test_every_trial_is_in_one_share():
+    trials = SignTask().trials(key(0, "trials"), 12)
+
+    def numbers(mine, part):
+        return jnp.sum(mine.inputs), jnp.sum(valid_bins(mine.mask)), part.fraction, part.first_trial
+
+    inputs, valid, fraction, first = jax.jit(lambda t: over_shares(numbers, t, n_columns=1))(trials)
+    np.testing.assert_array_equal(first, [0, 4, 8])
+    np.testing.assert_allclose(added_up(inputs), jnp.sum(trials.inputs), rtol=1e-6)  # float32 sums
+    assert float(added_up(valid)) == float(jnp.sum(valid_bins(trials.mask)))
+    assert float(added_up(fraction)) == pytest.approx(1, abs=1e-6)
+
+
+CODE = """
+import json, sys
+sys.path.insert(0, {folder!r})
+import numpy as np
+from small_task import SignTask
+from dynaprobe.core.devices import prepare_devices
+prepare_devices(int(sys.argv[1]))
+from dynaprobe.model.ensemble import Ensemble
+from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.training.fit import fit
+from dynaprobe.training.settings import FitSettings
+said = {{}}
+for seeds in ([3], [3, 4, 5]):
+    made = Ensemble.make(NetworkSettings(n_units=9, tau_ms=20), n_inputs=2, n_outputs=1, seeds=seeds)
+    done = fit(SignTask(), made, FitSettings(n_updates=6, batch_size=16, validate_every=3), seed=0)
+    said[len(seeds)] = [np.asarray(w)[0].tobytes().hex() for w in done.ensemble.networks.weights().values()]
+    said[len(seeds)].append(done.history["validation_cost"].values[0].tobytes().hex())
+print(json.dumps(said))
+"""
+
+
+def test_numbers_do_not_depend_on_devices_or_neighbours():
+    """One to four devices, one or three members: seven layouts of members and shares, one result, bit for bit."""
+    code = CODE.format(folder=os.path.dirname(__file__))
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, str(n)], stdout=subprocess.PIPE, text=True)
+        for n in (1, 2, 4)
+    ]
+    said = [json.loads(run.communicate(timeout=240)[0]) for run in runs]
+    results = {tuple(numbers) for each in said for numbers in each.values()}
+    assert len(results) == 1
