@@ -10,7 +10,7 @@ from benchmarks.worker import Work
 ALPHA, NOISE_STATE, N_INPUTS, N_OUTPUTS = 0.2, 0.05, 3, 4
 
 
-class LeakyNetwork(torch.nn.Module):
+class LeakyNetwork(torch.nn.Module):  # type: ignore[misc] # torch is not followed, being an extra
     """x <- x + alpha (-x + W r + W_in u + b) + sqrt(2 alpha) s xi,  r = tanh(x),  z = W_out r."""
 
     def __init__(self, n_units: int) -> None:

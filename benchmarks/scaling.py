@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks.measure import Outcome, Row, alternate, n_cores, spread
 from benchmarks.products import LIBRARIES, limit_s, update_flop
@@ -16,7 +17,7 @@ from benchmarks.worker import Worker
 
 BASE = {"n_units": 100, "batch_size": 64, "n_steps": 150, "n_members": 8}
 AXES: dict[str, tuple[int, ...]] = {
-    "n_units": (50, 100, 150, 200, 256, 384, 512),
+    "n_units": (50, 100, 150, 256, 384, 512),
     "batch_size": (8, 16, 32, 64, 128),
     "n_steps": (75, 150, 300, 600),
     "n_members": (1, 2, 4, 8, 16),
@@ -95,6 +96,8 @@ def _panel(panel: Axes, axis: str, rows: Sequence[Row]) -> None:
     panel.plot(values, limit, "--", color=LIMIT, linewidth=1.2, label="arithmetic limit")
     panel.set(xscale="log", yscale="log", xlabel=LABELS[axis])
     panel.set_xticks(values, [f"{value:g}" for value in values])
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.minorticks_off()
     panel.tick_params(labelsize=7)
     panel.spines[["top", "right"]].set_visible(False)

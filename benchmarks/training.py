@@ -49,7 +49,7 @@ QUICK_SIZES = (Size(100, 8, 30),)
 
 
 def per_update(size: Size, *, n_rounds: int, call_s: float, with_torch: bool) -> dict[str, list[float]]:
-    """Seconds per network and update of every contender, round by round."""
+    """Seconds per network and update of every contender, and of the large products themselves, by round."""
     with ExitStack() as stack:
 
         def start(module: str, **arguments: int | str) -> Worker:
@@ -72,7 +72,11 @@ def per_update(size: Size, *, n_rounds: int, call_s: float, with_torch: bool) ->
         if name not in LIBRARIES
     }
     products_s = {library: calls_s[library] for library in LIBRARIES}
-    return {**times_s, LIMIT: limit_s(update_flop(**size.arguments()), products_s, n_calls)}
+    large_s = {
+        f"1024 x 1024 product, {name}": [call_s / n_calls[name] for call_s in products_s[name]]
+        for name in LIBRARIES
+    }
+    return {**times_s, **large_s, LIMIT: limit_s(update_flop(**size.arguments()), products_s, n_calls)}
 
 
 def quantities(times_s: dict[str, list[float]]) -> dict[str, tuple[str, Spread]]:
