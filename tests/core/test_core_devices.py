@@ -27,13 +27,24 @@ def test_one_device_per_core_unless_asked_otherwise():
         "prepare_devices(5)\n"  # too late once JAX has started, but before that the later wish counts
         "import jax; n = len(jax.devices())\n"
         "prepare_devices(7)\n"
-        "print(n, device_mesh().size, jax.config.values['jax_compilation_cache_dir'])"
+        "print(n, device_mesh(1).devices.size, jax.config.values['jax_compilation_cache_dir'])"
     )
     assert run(program.format(3), DYNAPROBE_CACHE="off") == "5 5 None"
     plain = program.replace("prepare_devices(5)\n", "")
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert run(plain.format(""), DYNAPROBE_CACHE="/somewhere") == f"{n_cores} {n_cores} /somewhere"
     assert run(plain.format(""), JAX_NUM_CPU_DEVICES="4", DYNAPROBE_CACHE="off") == "4 4 None"
+
+
+def test_members_come_first_and_shares_take_what_is_left():
+    program = (
+        "from dynaprobe.core.devices import prepare_devices, device_mesh\n"
+        "prepare_devices(4)\n"
+        "print([tuple(device_mesh(m, s).shape.values()) for m, s in {}])"
+    )
+    asked = [(1, 1), (1, 2), (1, 4), (1, 3), (2, 4), (3, 4), (4, 4), (9, 4)]
+    expected = [(4, 1), (2, 2), (1, 4), (4, 1), (2, 2), (4, 1), (4, 1), (4, 1)]
+    assert run(program.format(asked)) == str(expected)
 
 
 @pytest.mark.parametrize("word", ["off", "OFF", "0", "no", ""])
