@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int
 
 from dynaprobe.core.trials import Trials
@@ -65,9 +66,13 @@ def over_shares(one: Callable[[Trials, Part], Any], trials: Trials, *, n_columns
         mine = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), trials)
         return one(mine, Part(whole.n_asked, whole.n_valid, whole.fraction / number, first))
 
-    column = jax.lax.axis_index("share") if n_columns > 1 else 0
-    done = jax.lax.map(of, column * here + jnp.arange(here))
-    return jax.lax.all_gather(done, "share", tiled=True) if n_columns > 1 else done
+    if n_columns == 1:
+        return jax.lax.map(of, jnp.arange(number))
+    mine = jax.lax.map(of, jax.lax.axis_index("share") * here + jnp.arange(here))
+    # All in one array: devices that exchange wait for one another, once and not once for every leaf.
+    _, restored = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], mine))
+    flat = jax.vmap(lambda tree: ravel_pytree(tree)[0])(mine)
+    return jax.vmap(restored)(jax.lax.all_gather(flat, "share", tiled=True))
 
 
 def added_up(stacked: Any) -> Any:
