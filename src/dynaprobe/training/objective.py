@@ -76,7 +76,7 @@ class Terms(eqx.Module):
 def masked_loss(
     outputs: Float[Array, "..."], targets: Float[Array, "..."], mask: Float[Array, "..."], *, n_asked: Scalar
 ) -> Scalar:
-    """Squared error ``sum m (z - target)^2 / n_asked`` over everything the mask m asks for, here or in all parts."""
+    """Squared error ``sum m (z - target)^2 / n_asked`` over what the mask m asks for here."""
     return jnp.sum(mask * (outputs - targets) ** 2) / n_asked
 
 

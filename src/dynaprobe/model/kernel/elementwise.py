@@ -134,43 +134,40 @@ KINDS = {"tanh": 0, "relu": 1, "softplus": 2, "rectified_tanh": 3, "sigmoid": 4}
 
 @vectorised
 def rates_of(kind, x, rates):
-    """r = f(x) for all columns that both have, in whole vectors."""
-    n_columns = min(x.shape[1], rates.shape[1])
-    for row in range(x.shape[0]):
-        if kind == 0:
-            for k in range(n_columns):
-                rates[row, k] = _tanh(x[row, k])
-        elif kind == 1:
-            for k in range(n_columns):
-                rates[row, k] = _relu(x[row, k])
-        elif kind == 2:
-            for k in range(n_columns):
-                rates[row, k] = _softplus(x[row, k])
-        elif kind == 3:
-            for k in range(n_columns):
-                rates[row, k] = _tanh(_relu(x[row, k]))
-        else:
-            for k in range(n_columns):
-                rates[row, k] = _sigmoid(x[row, k])
+    """r = f(x) for all of x."""
+    if kind == 0:
+        for k in range(x.size):
+            rates[k] = _tanh(x[k])
+    elif kind == 1:
+        for k in range(x.size):
+            rates[k] = _relu(x[k])
+    elif kind == 2:
+        for k in range(x.size):
+            rates[k] = _softplus(x[k])
+    elif kind == 3:
+        for k in range(x.size):
+            rates[k] = _tanh(_relu(x[k]))
+    else:
+        for k in range(x.size):
+            rates[k] = _sigmoid(x[k])
 
 
 @vectorised
-def slopes_of(kind, rates, first, slopes):
-    """f' as a function of the rates, which stand from row `first` on."""
-    for row in range(slopes.shape[0]):
-        if kind == 0:
-            for k in range(slopes.shape[1]):
-                slopes[row, k] = ONE - rates[first + row, k] * rates[first + row, k]
-        elif kind == 1:
-            for k in range(slopes.shape[1]):
-                slopes[row, k] = ONE if rates[first + row, k] > ZERO else ZERO
-        elif kind == 2:
-            for k in range(slopes.shape[1]):
-                slopes[row, k] = -expm1(-rates[first + row, k])
-        elif kind == 3:
-            for k in range(slopes.shape[1]):
-                r = rates[first + row, k]
-                slopes[row, k] = ONE - r * r if r > ZERO else ZERO
-        else:
-            for k in range(slopes.shape[1]):
-                slopes[row, k] = rates[first + row, k] * (ONE - rates[first + row, k])
+def slopes_of(kind, rates, slopes):
+    """f' as a function of the rates."""
+    if kind == 0:
+        for k in range(slopes.size):
+            slopes[k] = ONE - rates[k] * rates[k]
+    elif kind == 1:
+        for k in range(slopes.size):
+            slopes[k] = ONE if rates[k] > ZERO else ZERO
+    elif kind == 2:
+        for k in range(slopes.size):
+            slopes[k] = -expm1(-rates[k])
+    elif kind == 3:
+        for k in range(slopes.size):
+            r = rates[k]
+            slopes[k] = ONE - r * r if r > ZERO else ZERO
+    else:
+        for k in range(slopes.size):
+            slopes[k] = rates[k] * (ONE - rates[k])

@@ -31,7 +31,7 @@ from dynaprobe.model.kernel.elementwise import (
     sine_of_turns,
     u32,
 )
-from dynaprobe.model.kernel.scratch import copy_rows, n_vectors, outlive, packed_step, scratch
+from dynaprobe.model.kernel.scratch import copy_rows, n_vectors, outlive, packed_step, row_after_row, scratch
 from dynaprobe.model.kernel.tiles import LANES, add_product
 
 
@@ -64,74 +64,62 @@ class Drive(NamedTuple):
     kind: Any
 
 
-class Noise(NamedTuple):
-    """Room for the noise of one trial: both halves of the pairs in whole vectors, and the row they make."""
-
-    cosines: Any
-    sines: Any
-    row: Any
-
-
-@inner
-def _room_for_noise(n_units, width):
-    n_pairs = n_vectors((n_units + 1) // 2) * LANES
-    return Noise(
-        np.zeros(n_pairs, np.float32), np.zeros(n_pairs, np.float32), np.zeros(2 * n_pairs + width, np.float32)
-    )
-
-
 @vectorised
-def _noise(first, second, sd, cosines, sines):
-    for pair in range(cosines.size):
+def _noise(first, second, sd, cosines, trial, sines):
+    """Box-Muller: one half of each pair into the trial's row of cosines, the other into sines."""
+    for pair in range(sines.size):
         h1 = mix(u32(first + u32(u32(pair) * GOLDEN)))
         h2 = mix(u32(h1 ^ second))
         uniform = (f32(i32(u32(h1 >> u32(8)))) + HALF) * TWO_TO_MINUS_24
         radius = sd * np.sqrt(-TWO * log(uniform))
         turns = f32(signed_of_bits(h2)) * TWO_TO_MINUS_32
         quarter_on = turns + QUARTER
-        cosines[pair] = radius * sine_of_turns(quarter_on - ONE if quarter_on > HALF else quarter_on)
+        cosines[trial, pair] = radius * sine_of_turns(quarter_on - ONE if quarter_on > HALF else quarter_on)
         sines[pair] = radius * sine_of_turns(turns)
 
 
 @vectorised
-def _leak(x, t, drive, noise):
-    """x <- (1 - a) x + sd xi for all trials of one time."""
+def _draw(noise, sines, t, drive):
+    """The noise of one time for all trials. Pairs come in whole vectors, more than the units need."""
     n_trials, n_units = drive.start.shape
     n_first = (n_units + 1) // 2
-    keep, sd = ONE - drive.alpha, drive.sd
     word0, word1, first_time, first_trial = drive.words
     at_time = mix(u32(u32(first_time + u32(t)) + word0))
     for trial in range(n_trials):
-        if sd != ZERO:
-            at_trial = mix(u32(u32(u32(first_trial + u32(trial)) * GOLDEN) + word1))
-            first = mix(u32(at_time ^ at_trial))
-            second = mix(u32(u32(first + GOLDEN) ^ word1))
-            _noise(first, second, sd, noise.cosines, noise.sines)
-            for pair in range(noise.sines.size):
-                noise.row[pair] = noise.cosines[pair]
-            for pair in range(noise.sines.size):
-                noise.row[n_first + pair] = noise.sines[pair]
-        for unit in range(x.shape[1]):
-            x[trial, unit] = keep * x[trial, unit] + noise.row[unit]
+        at_trial = mix(u32(u32(u32(first_trial + u32(trial)) * GOLDEN) + word1))
+        first = mix(u32(at_time ^ at_trial))
+        second = mix(u32(u32(first + GOLDEN) ^ word1))
+        _noise(first, second, drive.sd, noise, trial, sines)
+        for pair in range(sines.size):
+            noise[trial, n_first + pair] = sines[pair]
 
 
 @vectorised
-def _offer(x, left, outputs, t, drive):
+def _leak(x, keep, noise):
+    """x <- (1 - a) x + sd xi."""
+    for trial in range(x.shape[0]):
+        for unit in range(x.shape[1]):
+            x[trial, unit] = keep * x[trial, unit] + noise[trial, unit]
+
+
+@vectorised
+def _offer(x, left, t, drive, n_outputs):
     """Put the inputs of a time and 1 beside the rates, and make room for the outputs."""
     n_trials, n_units = drive.start.shape
+    n_inputs = drive.inputs.shape[2]
     for trial in range(n_trials):
-        for channel in range(drive.inputs.shape[2]):
+        for channel in range(n_inputs):
             left[trial, n_units + channel] = drive.inputs[t, trial, channel]
-        left[trial, n_units + drive.inputs.shape[2]] = ONE
-        for output in range(outputs.shape[2]):
+        left[trial, n_units + n_inputs] = ONE
+        for output in range(n_outputs):
             x[trial, n_units + output] = ZERO
 
 
 @vectorised
-def _take_outputs(outputs, t, values, first):
+def _take_outputs(outputs, t, table, first):
     for trial in range(outputs.shape[1]):
         for output in range(outputs.shape[2]):
-            outputs[t, trial, output] = values[trial, first + output]
+            outputs[t, trial, output] = table[trial, first + output]
 
 
 @reordered
@@ -161,28 +149,31 @@ def forward(weights, drive, last, outputs, power, rates):
     n_units, n_outputs = last.shape[1], outputs.shape[2]
     depth, n_columns = n_units + n_inputs + 1, n_vectors(n_units + n_outputs)
     step = packed_step(weights, drive.alpha)
-    x, left = scratch(n_trials, n_units + n_outputs), scratch(n_trials, depth)
-    noise = _room_for_noise(n_units, x.shape[1])
-    a = (left.ctypes.data, left.shape[1], 1)
-    b = (step.ctypes.data, LANES, depth * LANES)
-    c = (x.ctypes.data, x.shape[1], 0)
+    width = max(n_columns, n_vectors(depth)) * LANES
+    x, left = scratch(n_trials, width), scratch(n_trials, width)
+    x_row, left_row = row_after_row(x, 0, n_trials), row_after_row(left, 0, n_trials)
+    sines = np.zeros(n_vectors((n_units + 1) // 2) * LANES, np.float32)
+    noise = scratch(n_trials, width + sines.size)
+    a, b, c = (left.ctypes.data, width, 1), (step.ctypes.data, LANES, depth * LANES), (x.ctypes.data, width, 0)
     copy_rows(drive.start, x)
-    rates_of(drive.kind, x, left)
+    rates_of(drive.kind, x_row, left_row)
     for t in range(n_times):
-        _leak(x, t, drive, noise)
-        _offer(x, left, outputs, t, drive)
+        if drive.sd != ZERO:
+            _draw(noise, sines, t, drive)
+        _leak(x, ONE - drive.alpha, noise)
+        _offer(x, left, t, drive, n_outputs)
         add_product(a, b, c, (n_trials, n_columns, depth))
         if t > 0:
             _take_outputs(outputs, t - 1, x, n_units)
-        # Whole vectors, inputs and outputs included: `_offer` mends what lies beyond the units.
-        rates_of(drive.kind, x, left)
+        # Whole rows, inputs and outputs included: `_offer` mends what lies beyond the units.
+        rates_of(drive.kind, x_row, left_row)
         _keep(rates, power, t, left)
     copy_rows(x, last)
     # The outputs of the last time, from the vectors of the step that hold outputs.
     whole = n_units // LANES
-    tail = scratch(n_trials, n_units + n_outputs - whole * LANES)
+    tail = scratch(n_trials, width)
     b = (b[0] + 4 * whole * depth * LANES, b[1], b[2])
-    add_product(a, b, (tail.ctypes.data, tail.shape[1], 0), (n_trials, n_columns - whole, depth))
+    add_product(a, b, (tail.ctypes.data, width, 0), (n_trials, n_columns - whole, depth))
     _take_outputs(outputs, n_times - 1, tail, n_units - whole * LANES)
     outlive(step)
     outlive(left)

@@ -1,4 +1,7 @@
-"""Working memory of the compiled kernels, and weights laid out for `add_product`."""
+"""Working memory of the compiled kernels, and weights laid out for `add_product`.
+
+Tables have rows that are whole vectors wide, so that one loop can run over many rows and ends without a rest.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,17 @@ def n_vectors(n_columns):
 
 
 @inner
-def scratch(n_rows, n_columns):
-    """Zeros in rows of whole vectors, aligned to cache lines."""
-    width = n_vectors(n_columns) * LANES
+def scratch(n_rows, width):
+    """A table of zeros, aligned to cache lines."""
     raw = np.zeros(n_rows * width + LINE, np.float32)
     first = (-(raw.ctypes.data // 4)) % LINE
     return raw[first : first + n_rows * width].reshape(n_rows, width)
+
+
+@inner
+def row_after_row(table, first, n_rows):
+    """Some rows of a table as one array, which shares their memory."""
+    return table[first : first + n_rows].reshape(n_rows * table.shape[1])
 
 
 @inner
@@ -41,33 +49,40 @@ def copy_rows(source, target):
 
 
 @inner
+def _put(vectors, depth, k, column, value):
+    """Set a number of a matrix that stands as vectors of columns, each contiguous along the depth."""
+    vectors[(column // LANES) * depth + k, column % LANES] = value
+
+
+@inner
 def packed(matrix, factor):
-    """``factor * matrix`` (depth, column) as vectors of columns, each contiguous along the depth."""
+    """``factor * matrix`` (depth, column) as vectors of columns."""
     depth, n_columns = matrix.shape
-    into = scratch(n_vectors(n_columns) * depth, LANES)
+    vectors = scratch(n_vectors(n_columns) * depth, LANES)
     for k in range(depth):
         for column in range(n_columns):
-            into[(column // LANES) * depth + k, column % LANES] = factor * matrix[k, column]
-    return into
+            _put(vectors, depth, k, column, factor * matrix[k, column])
+    return vectors
 
 
 @inner
 def packed_step(weights, alpha):
-    """The matrix that takes (rates, inputs, 1) to (what enters the states, outputs), packed as by `packed`.
+    """The matrix that takes (rates, inputs, 1) to (what enters the states, outputs), as vectors of columns.
 
     [ a W_rec'  W_out' ]
     [ a W_in'   0      ]
     [ a b'      0      ]
     """
     n_units, n_inputs, n_outputs = weights.rec.shape[0], weights.into.shape[1], weights.out.shape[0]
-    matrix = np.zeros((n_units + n_inputs + 1, n_units + n_outputs), np.float32)
+    depth = n_units + n_inputs + 1
+    vectors = scratch(n_vectors(n_units + n_outputs) * depth, LANES)
     for post in range(n_units):
         for pre in range(n_units):
-            matrix[pre, post] = alpha * weights.rec[post, pre]
+            _put(vectors, depth, pre, post, alpha * weights.rec[post, pre])
         for channel in range(n_inputs):
-            matrix[n_units + channel, post] = alpha * weights.into[post, channel]
-        matrix[n_units + n_inputs, post] = alpha * weights.bias[post]
+            _put(vectors, depth, n_units + channel, post, alpha * weights.into[post, channel])
+        _put(vectors, depth, n_units + n_inputs, post, alpha * weights.bias[post])
     for output in range(n_outputs):
         for pre in range(n_units):
-            matrix[pre, n_units + output] = weights.out[output, pre]
-    return packed(matrix, np.float32(1))
+            _put(vectors, depth, pre, n_units + output, weights.out[output, pre])
+    return vectors
