@@ -14,7 +14,7 @@ from pathlib import Path
 import dynaprobe.cli.app  # noqa: F401 - what the command imports is part of its start
 from dynaprobe.core.devices import prepare_devices
 from dynaprobe.core.settings import parse
-from dynaprobe.study.plain import TrainSettings, train_ensemble
+from dynaprobe.study.train_alone import TrainSettings, train_ensemble
 
 
 class Stopwatch:

@@ -11,8 +11,7 @@ from pathlib import Path
 # and through the environment so that commands started by a test inherit it.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Kernels are kept from one run to the next, under a stamp of their sources: compiling them takes a quarter minute.
-ROOT = Path(__file__).resolve().parents[1]
-os.environ["DYNAPROBE_CACHE"] = str(ROOT / ".pytest_cache" / "dynaprobe")
+os.environ["DYNAPROBE_CACHE"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "dynaprobe")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -22,6 +21,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 mpl.use("Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # Annotated shapes are checked at every call in these rooms. The hook has to be there before the first import of
 # any of them, so no test file and no plug-in may import dynaprobe earlier than this line.

@@ -189,7 +189,7 @@ def test_noise_of_a_part_is_that_of_the_whole():
 
 @compiled
 def test_states_without_weights_show_the_noise_itself():
-    """x - (1 - a) x_before - a b is sd xi, for units that ReLU leaves as they are and a bias that holds them up."""
+    """x - (1 - a) x_before - a b is sd xi, for units that ReLU leaves alone and a bias holds up."""
     n_units, n_times, n_trials = 50, 200, 20
     network = network_of("relu", n_units=n_units, noise_state=1.0)
     silent = eqx.tree_at(lambda n: (n.w_in, n.w_rec), network, replace_fn=jnp.zeros_like)

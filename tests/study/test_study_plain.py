@@ -8,8 +8,9 @@ import pytest
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import parse
-from dynaprobe.study.plain import TrainSettings, comparison_of, train_ensemble
+from dynaprobe.study.compare_alone import comparison_of
 from dynaprobe.study.store import read_tree, write_tree
+from dynaprobe.study.train_alone import TrainSettings, train_ensemble
 
 TINY = {
     "task": {"dt_ms": 20.0, "delay_range_ms": (100.0, 200.0), "catch_fraction": 0.0, "n_targets": 4},

@@ -158,7 +158,7 @@ def train(
     from dynaprobe.cli.tables import network_table
     from dynaprobe.core.devices import prepare_devices
     from dynaprobe.core.settings import parse
-    from dynaprobe.study.plain import TrainSettings, train_ensemble
+    from dynaprobe.study.train_alone import TrainSettings, train_ensemble
 
     progress = TerminalProgress()
     prepare_devices()
@@ -184,7 +184,7 @@ def compare(
     from dynaprobe.cli.tables import score_table
     from dynaprobe.core.devices import prepare_devices
     from dynaprobe.study.battery import BatterySettings
-    from dynaprobe.study.plain import comparison_of
+    from dynaprobe.study.compare_alone import comparison_of
     from dynaprobe.study.study import Request, run_study
 
     progress = TerminalProgress()

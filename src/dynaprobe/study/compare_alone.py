@@ -1,52 +1,17 @@
-"""The two halves of a study on their own: train an ensemble, compare trained networks with a recording."""
+"""The second half of a study on its own: compare trained networks with a recording."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.battery import BatterySettings, check_recording, compare
-from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.networks import TrainedNetwork, load_network
-from dynaprobe.study.progress import Progress
 from dynaprobe.study.records import Verdict
-from dynaprobe.study.store import RunStore
 from dynaprobe.study.study import Run, Study
-from dynaprobe.study.sweep import grid
-
-
-class TrainSettings(JobSettings):
-    """An ensemble to train: a job and how many seeds.
-
-    Attributes:
-        n_seeds: number of networks, which differ in their seeds.
-    """
-
-    n_seeds: Annotated[int, Field(ge=1)] = 4
-
-
-def train_ensemble(
-    settings: TrainSettings, out: Path, *, seed: int = 0, resume: bool = False, progress: Progress | None = None
-) -> list[TrainedNetwork]:
-    """Train the networks of an ensemble into a run's folder; see `dynaprobe.study.jobs.train`.
-
-    Raises:
-        SettingsError: when the folder holds another run.
-    """
-    store = RunStore(out)
-    values = settings.model_dump(mode="json")
-    store.start(values, study="train", seed=seed, resume=resume, title="An ensemble of networks")
-    job = JobSettings(**{name: getattr(settings, name) for name in JobSettings.model_fields})
-    networks = train(
-        grid(job, {}, seeds=[seed + k for k in range(settings.n_seeds)], run_seed=seed), store, progress=progress
-    )
-    store.finish()
-    return networks
 
 
 def network_files(paths: Sequence[Path]) -> list[Path]:
