@@ -11,7 +11,8 @@ import xarray as xr
 from dynaprobe.analysis.surrogates import fit_tme
 from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.recordings.session import Recording
-from dynaprobe.study.comparison import ComparisonSettings, headline, population, resolve, score, timing
+from dynaprobe.study.comparison import ComparisonSettings, population, resolve, score, timing
+from dynaprobe.study.describe import headline
 from dynaprobe.study.teacher import teacher_recording
 from dynaprobe.study.yardstick import place, yardstick
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dynaprobe.study.comparison import ComparisonSettings, describe, population, resolve, timing
+from dynaprobe.study.comparison import ComparisonSettings, population, resolve, timing
+from dynaprobe.study.describe import describe
 from dynaprobe.study.teacher import (
     DECAY_MS,
     FREQUENCIES_HZ,

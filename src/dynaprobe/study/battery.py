@@ -19,13 +19,12 @@ from dynaprobe.recordings.session import Recording
 from dynaprobe.study.comparison import (
     ComparisonSettings,
     Population,
-    describe,
-    headline,
     population,
     resolve,
     score,
     timing,
 )
+from dynaprobe.study.describe import ANALYSES, describe, headline
 from dynaprobe.study.dynamics import fixed_points_of_trial
 from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.render import render, run_trials
@@ -167,7 +166,8 @@ def directions_deg(recording: Recording) -> tuple[float, ...]:
 
 def analyse_recording(recorded: Population, settings: ComparisonSettings, run: Run) -> Reference:
     """Describe the recording and keep the results."""
-    results, reasons = describe(recorded, settings, seed=run.seed)
+    with run.progress.step("Analyse the recording", len(ANALYSES)) as step:
+        results, reasons = describe(recorded, settings, seed=run.seed, step=step)
     scale = yardstick(recorded, settings, seed=run.seed)
     results["yardstick"] = scale
     # On its own scale a recording stands at 1; its raw numbers are what other neurons of it reach.

@@ -1,29 +1,23 @@
-"""The battery: what is computed of every population, and how a network is scored against a recording.
+"""What is compared: a recording as a population ready for analysis, and how a network is scored against it.
 
-One function describes a population and does not know whether it is a recording or a network; networks reach it as
-spiking recordings (see `dynaprobe.study.render`), so both sides go through the same lines.
+Networks come as spiking recordings (see `dynaprobe.study.render`), so both sides go through the same lines. What
+is computed of each side alone stands in `dynaprobe.study.describe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 import xarray as xr
 from pydantic import Field, model_validator
 
-from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
-from dynaprobe.analysis.condition_independent import condition_independent_fraction
-from dynaprobe.analysis.jpca import jpca
-from dynaprobe.analysis.motifs import MotifGallery, assign_motifs, motif_gallery
-from dynaprobe.analysis.pca import pca
 from dynaprobe.analysis.result import Result
-from dynaprobe.analysis.unit_classes import psth_classes
 from dynaprobe.analysis.unit_match import unit_match
-from dynaprobe.core.errors import DataError, RatesError
+from dynaprobe.core.errors import DataError
 from dynaprobe.core.preprocess import concatenate_segments, soft_normalise, window
 from dynaprobe.core.rates import bin_width_ms
 from dynaprobe.core.settings import Settings
@@ -210,7 +204,7 @@ def population(recording: Recording, settings: ComparisonSettings, *, seed: int)
     trials = binned(recording, segments, settings=settings.psth)
     whole = average(trials)
     rates = concatenate_segments([whole[s.event].mean for s in segments])
-    scale = _scale(rates, settings.softening_hz)
+    scale = softened_range(rates, settings.softening_hz)
     halves = []
     for split in range(settings.n_splits):
         pair = [average(trials, half=half, seed=seed, split=split) for half in (0, 1)]
@@ -224,53 +218,6 @@ def population(recording: Recording, settings: ComparisonSettings, *, seed: int)
         halves=halves,  # type: ignore[arg-type]
         left_out=whole[segments[0].event].left_out,
     )
-
-
-def describe(
-    side: Population, settings: ComparisonSettings, *, seed: int, gallery: MotifGallery | None = None
-) -> tuple[dict[str, Result], dict[str, str]]:
-    """Everything that is computed of one population alone.
-
-    Args:
-        side: the population.
-        settings: resolved settings.
-        seed: of everything random.
-        gallery: clusters of PSTH shapes to sort the units into; None finds clusters on this population.
-
-    Returns:
-        Results by name, and for each analysis that the data do not allow (too few conditions, say) the reason.
-    """
-    normalised = soft_normalise(side.rates, constant=settings.softening_hz)
-    prep = _cut(normalised, "target_on", settings.preparatory_window_ms)
-    move = _cut(normalised, "move_onset", settings.peri_movement_window_ms)
-    start_ms, stop_ms = settings.jpca_window_ms
-    scale = _scale(side.rates, settings.softening_hz)
-    calls: dict[str, Callable[[], Result]] = {
-        "pca": lambda: pca(normalised),
-        "condition_independent": lambda: condition_independent_fraction(
-            normalised, standard_error=side.standard_error / scale, kernel_sd_ms=settings.psth.sd_ms
-        ),
-        "jpca": lambda: jpca(
-            side.rates, start_ms=start_ms, stop_ms=stop_ms, n_pcs=settings.n_pcs, constant=settings.softening_hz
-        ),
-        "alignment": lambda: alignment(
-            prep, move, max_dims=settings.max_alignment_dims, n_chance=settings.n_chance, seed=seed
-        ),
-        "motifs": lambda: psth_classes(prep, move),
-        "gallery": lambda: (
-            motif_gallery(normalised, settings.n_motifs, seed=seed)
-            if gallery is None
-            else assign_motifs(gallery, normalised)
-        ),
-    }
-    results: dict[str, Result] = {}
-    reasons: dict[str, str] = {}
-    for name, call in calls.items():
-        try:
-            results[name] = call()
-        except RatesError as error:
-            reasons[name] = str(error)
-    return results, reasons
 
 
 def score(
@@ -301,37 +248,7 @@ def score(
     }
 
 
-def headline(results: Mapping[str, Result]) -> dict[str, float]:
-    """One number per question from the results of one population, NaN where a result is missing."""
-
-    def number(name: str, variable: str, **at: Any) -> float:
-        if name not in results:
-            return float("nan")
-        found = results[name].data[variable]
-        return float((found.sel(at) if at else found).mean())
-
-    both = {"direction": "prep_to_move"}
-    return {
-        "single_unit": number("placement", "similarity", level="single_unit"),
-        "single_unit_raw": number("placement", "raw", level="single_unit"),
-        "single_unit_p": number("unit_match", "p_value"),
-        "population": number("placement", "similarity", level="population"),
-        "population_raw": number("placement", "raw", level="population"),
-        "population_p": number("cca", "p_value"),
-        "alignment_index": number("alignment", "alignment_index", **both),
-        "alignment_chance": number("alignment", "chance_mean", **both),
-        "alignment_p": number("alignment", "p_value", **both),
-        "jpca_r2_skew": number("jpca", "r2_skew"),
-        "jpca_r2_m": number("jpca", "r2_m"),
-        "jpca_ratio": number("jpca", "ratio"),
-        "jpca_hz": number("jpca", "frequency_hz", plane=1),
-        "n_pcs_90": number("pca", "n_for_threshold"),
-        "participation_ratio": number("pca", "participation_ratio"),
-        "condition_independent_fraction": number("condition_independent", "unbiased_fraction"),
-    }
-
-
-def _cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:
+def cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:
     """The bins of one segment in a window."""
     assert span_ms is not None
     chosen = rates.isel(time=rates["segment"].values == event)
@@ -339,7 +256,8 @@ def _cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArra
     return window(chosen.assign_coords(time=time), start_ms=span_ms[0], stop_ms=span_ms[1])
 
 
-def _scale(rates: xr.DataArray, softening_hz: float) -> xr.DataArray:
+def softened_range(rates: xr.DataArray, softening_hz: float) -> xr.DataArray:
+    """What soft normalisation divides every unit by."""
     spread = rates.max(("condition", "time")) - rates.min(("condition", "time")) + softening_hz
     scale: xr.DataArray = xr.where(spread > 0, spread, 1.0)
     return scale
