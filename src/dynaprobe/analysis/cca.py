@@ -17,10 +17,12 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from dynaprobe.analysis.matrix import (
+    MOST_FOLDS,
     ConditionMean,
     check_at_least,
     check_choice,
     check_matched,
+    condition_folds,
     one_thread,
     psth_values,
 )
@@ -65,7 +67,7 @@ class CcaBounds(Result):
 
 
 @dataclass(frozen=True)
-class _Side:
+class WhitenedFolds:
     """One population, whitened once per fold: comparing two sides is then only a small product.
 
     Attributes:
@@ -113,9 +115,9 @@ def cca_similarity(
     check_matched(a, b, names=("a", "b"))
     values = [psth_values(a, "a"), psth_values(b, "b")]
     n_components = _check_sizes(values, n_pcs, n_components, condition_mean)
-    folds = _folds(values[0].shape[0], n_folds)
-    sides = [_prepare(side, folds, n_pcs, condition_mean) for side in values]
-    held_out = _compare(sides[0], sides[1], n_components)
+    folds = condition_folds(values[0].shape[0], n_folds)
+    sides = [whiten_folds(side, folds, n_pcs, condition_mean) for side in values]
+    held_out = held_out_correlations(sides[0], sides[1], n_components)
     wholes, variances = zip(*(_prepare_whole(side, n_pcs, condition_mean) for side in values), strict=True)
     in_sample = canonical_directions(*wholes)[1][:n_components]
     data = xr.Dataset(
@@ -167,24 +169,24 @@ def cca_with_bounds(
     options = {"n_pcs": n_pcs, "n_components": n_components, "condition_mean": condition_mean}
     whole = cca_similarity(a, b, n_pcs=n_pcs, n_components=n_components, condition_mean=condition_mean)
     n_kept = whole.data.sizes["component"]
-    folds = _folds(a.sizes["condition"], None)
+    folds = condition_folds(a.sizes["condition"], None)
     pairs = []
     for split in halves_b:
         for k, half in enumerate(split):
             check_matched(a, half, names=("a", f"halves_b[..][{k}]"))
             _check_sizes([psth_values(half)], n_pcs, n_components, condition_mean)
-        pairs.append([_prepare(psth_values(half), folds, n_pcs, condition_mean) for half in split])
+        pairs.append([whiten_folds(psth_values(half), folds, n_pcs, condition_mean) for half in split])
     halves = [side for pair in pairs for side in pair]
 
     def against_halves(values: np.ndarray) -> np.ndarray:
-        side = _prepare(values, folds, n_pcs, condition_mean)
-        scores: np.ndarray = np.mean([_compare(side, half, n_kept) for half in halves], axis=0)
+        side = whiten_folds(values, folds, n_pcs, condition_mean)
+        scores: np.ndarray = np.mean([held_out_correlations(side, half, n_kept) for half in halves], axis=0)
         return scores
 
     surrogates = fit_tme(a)
     model = against_halves(psth_values(a))
     floor = np.array([against_halves(surrogates.draw_values(k, seed=seed)) for k in range(n_floor)])
-    ceiling = np.array([_compare(first, second, n_kept) for first, second in pairs])
+    ceiling = np.array([held_out_correlations(first, second, n_kept) for first, second in pairs])
     numbers, failures = _bounds(model, floor, ceiling)
     settings = {
         **whole.settings,
@@ -249,25 +251,12 @@ def _check_between(name: str, value: int, most: int, what: str) -> None:
         )
 
 
-def _folds(n_conditions: int, n_folds: int | None) -> list[np.ndarray]:
-    """Conditions left out in each fold: every n_folds-th, so that neighbours in a circle are spread over folds."""
-    n = n_conditions if n_folds is None else n_folds
-    if not 2 <= n <= n_conditions or n_conditions - -(-n_conditions // n) < 2:
-        raise SettingsError(
-            "n_folds",
-            rule=f"lie between 2 and {n_conditions}, the number of conditions, and leave 2 for training",
-            received=n,
-            remedy="Leave it out to leave out one condition at a time",
-        )
-    return [np.arange(k, n_conditions, n) for k in range(n)]
-
-
-def _prepare(
+def whiten_folds(
     values: Float[np.ndarray, "condition time unit"],
     folds: list[np.ndarray],
     n_pcs: int | None,
     condition_mean: str,
-) -> _Side:
+) -> WhitenedFolds:
     """Whiten one population in every fold."""
     train, test = [], []
     for left_out in folds:
@@ -276,7 +265,7 @@ def _prepare(
         scores, to_scores, _ = _whiten(_rows(kept - mean), n_pcs)
         train.append(scores)
         test.append(_rows(values[left_out] - mean) @ to_scores)
-    return _Side(train, test)
+    return WhitenedFolds(train, test)
 
 
 def _prepare_whole(
@@ -311,7 +300,26 @@ def _whiten(rows: np.ndarray, n_pcs: int | None) -> tuple[np.ndarray, np.ndarray
     return left[:, :n], axes @ (right[:n].T / singular[:n]), float((singular[:n] ** 2).sum()) / total
 
 
-def _compare(a: _Side, b: _Side, n_components: int) -> np.ndarray:
+def prepare_cca(rates: xr.DataArray, *, n_pcs: int = 6) -> tuple[WhitenedFolds, int]:
+    """One side of `compare_cca`, and the most components it has room for.
+
+    At most `n_pcs` PCs, or as many as there are units. The mean over conditions is removed, after which so many
+    conditions span one dimension fewer at a time: no more components are averaged. At most `MOST_FOLDS` folds.
+    """
+    values = psth_values(rates)
+    n_pcs = min(n_pcs, values.shape[2])
+    _check_sizes([values], n_pcs, None, "subtract")
+    n_conditions = values.shape[0]
+    folds = condition_folds(n_conditions, min(n_conditions, MOST_FOLDS))
+    return whiten_folds(values, folds, n_pcs, "subtract"), min(n_pcs, n_conditions - 1)
+
+
+def compare_cca(a: tuple[WhitenedFolds, int], b: tuple[WhitenedFolds, int]) -> float:
+    """Mean held-out correlation of two sides from `prepare_cca`."""
+    return float(held_out_correlations(a[0], b[0], min(a[1], b[1])).mean())
+
+
+def held_out_correlations(a: WhitenedFolds, b: WhitenedFolds, n_components: int) -> np.ndarray:
     """Held-out correlations of two prepared sides; 0 for components that a side has no room for."""
     cross, power_a, power_b = np.zeros(n_components), np.zeros(n_components), np.zeros(n_components)
     for train_a, train_b, test_a, test_b in zip(a.train, b.train, a.test, b.test, strict=True):

@@ -19,6 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ConditionMean = Literal["subtract", "keep"]
 PSTH_DIMS = ("condition", "time", "unit")
+# Measures leave out one condition at a time up to this number, and every tenth beyond it.
+MOST_FOLDS = 10
 
 
 def one_thread(function: Callable[P, T]) -> Callable[P, T]:
@@ -77,6 +79,27 @@ def check_at_least(name: str, value: int, least: int) -> None:
     """Check that a count is large enough."""
     if value < least:
         raise SettingsError(name, rule=f"be at least {least}", received=value, remedy="Give a larger number")
+
+
+def condition_folds(n_conditions: int, n_folds: int | None) -> list[np.ndarray]:
+    """Conditions left out in each fold: every n_folds-th, so that neighbours in a circle are spread over folds.
+
+    None leaves out one condition at a time.
+
+    Raises:
+        SettingsError: when fewer than 2 conditions would be left for training.
+    """
+    # Two conditions must be left for training: with one, nothing remains after its mean is removed.
+    check_at_least("number of conditions", n_conditions, 3)
+    n = n_conditions if n_folds is None else n_folds
+    if not 2 <= n <= n_conditions or n_conditions - -(-n_conditions // n) < 2:
+        raise SettingsError(
+            "n_folds",
+            rule=f"lie between 2 and {n_conditions}, the number of conditions, and leave 2 for training",
+            received=n,
+            remedy="Leave it out to leave out one condition at a time",
+        )
+    return [np.arange(k, n_conditions, n) for k in range(n)]
 
 
 def zscore_rows(

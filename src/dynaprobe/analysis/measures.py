@@ -1,0 +1,107 @@
+"""How alike are two populations? One table of measures, each a way to put a number on it.
+
+A measure compares condition-averaged rates with matched conditions and times (see `dynaprobe.analysis.matched`)
+and any units. `dynaprobe.analysis.bounds` puts every one of them between its floor and its ceiling. To add a
+measure, write its file and a row here: contract tests run over the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+from dynaprobe.analysis.cca import compare_cca, prepare_cca
+from dynaprobe.analysis.matrix import check_matched, one_thread
+from dynaprobe.analysis.shape_distance import (
+    compare_angular,
+    compare_angular_held_out,
+    compare_procrustes,
+    prepare_shape,
+)
+from dynaprobe.core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One way to compare two populations.
+
+    Attributes:
+        name: how it is asked for.
+        title: words for a table, with the range.
+        kind: "similarity" grows with likeness, "distance" falls with it.
+        is_symmetric: whether swapping the sides leaves the score as it is; where not, it reads from a to b.
+        prepare: what can be computed of one side alone, from rates ``(condition, time, unit)``.
+        compare: the score of two prepared sides; NaN where it is not defined.
+    """
+
+    name: str
+    title: str
+    kind: Literal["similarity", "distance"]
+    is_symmetric: bool
+    prepare: Callable[[xr.DataArray], Any]
+    compare: Callable[[Any, Any], float]
+
+    @one_thread
+    def score(self, a: xr.DataArray, b: xr.DataArray) -> float:
+        """The score of two populations with matched conditions and times.
+
+        Args:
+            a, b: rates with dims ``(condition, time, unit)``; units need not match.
+
+        Raises:
+            RatesError: when conditions or times do not match, or are too few.
+        """
+        check_matched(a, b, names=("a", "b"))
+        return self.compare(self.prepare(a), self.prepare(b))
+
+    @property
+    def sign(self) -> int:
+        """1 where more is more alike, -1 where less is."""
+        return 1 if self.kind == "similarity" else -1
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "cca", "canonical correlation, held-out conditions (-1 to 1)", "similarity", True, prepare_cca, compare_cca
+    ),
+    Measure(
+        "procrustes_distance",
+        "Procrustes distance of shapes of size 1 (0 to 1.41)",
+        "distance",
+        True,
+        prepare_shape,
+        compare_procrustes,
+    ),
+    Measure(
+        "angular_distance",
+        "angle between shapes (0 to 1.57 rad)",
+        "distance",
+        True,
+        prepare_shape,
+        compare_angular,
+    ),
+    Measure(
+        "angular_distance_held_out",
+        "angle between shapes, held-out conditions (0 to 3.14 rad)",
+        "distance",
+        True,
+        prepare_shape,
+        compare_angular_held_out,
+    ),
+)
+
+
+def measure_named(name: str) -> Measure:
+    """The measure with this name.
+
+    Raises:
+        SettingsError: when there is none.
+    """
+    for measure in MEASURES:
+        if measure.name == name:
+            return measure
+    names = ", ".join(measure.name for measure in MEASURES)
+    raise SettingsError("measure", rule=f"be one of {names}", received=name, remedy="Choose one of these")
