@@ -42,14 +42,14 @@ def population(latent: np.ndarray, n_units: int, *, seed: int, noise_sd: float =
 
 
 def halves(
-    latent: np.ndarray, n_units: int, *, seed: int, n_splits: int = 3, noise_sd: float = 0.5
+    latent: np.ndarray, n_units: int, *, seed: int, n_splits: int = 3, noise_sd: float = 0.5, first: int = 1
 ) -> list[tuple[xr.DataArray, xr.DataArray]]:
-    """Pairs of noisy measurements of the same units."""
+    """Pairs of noisy measurements of the same units; `first` chooses the noise."""
     weights = np.random.default_rng(seed).standard_normal((latent.shape[2], n_units)) / np.sqrt(latent.shape[2])
     clean = latent @ weights + 3
     return [
         tuple(
-            rates_of(clean + noise_sd * noise(*clean.shape, seed=seed + 10 * k + h + 1, sd_bins=1.0))
+            rates_of(clean + noise_sd * noise(*clean.shape, seed=seed + 10 * k + h + first, sd_bins=1.0))
             for h in (0, 1)
         )
         for k in range(n_splits)

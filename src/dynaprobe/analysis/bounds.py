@@ -225,9 +225,9 @@ def between_ceiling(
         seed: names the stream that chooses units.
 
     Returns:
-        The same record with ``ceiling_between (other)``, ``ceiling_between_mean`` and ``normalised_between``, where
-        1 is the mean of the other recordings. They enter with at most as many units as the sides of `found`; one that
-        has fewer is counted in `failures`.
+        The same record with ``ceiling_between (other)``, ``ceiling_between_mean`` and ``normalised_between``, in
+        which 1 is the mean of the other recordings. They enter with at most as many units as the sides of `found`;
+        one that has fewer is counted in `failures`.
 
     Raises:
         RatesError: when nothing is shared.
