@@ -53,6 +53,26 @@ def riehle_folder() -> Path:
     return folder
 
 
+def shared_file(name: str) -> Path:
+    """A file of real data, or a reason to skip."""
+    file = ROOT.parent / "shared" / "data" / name
+    if not file.is_file():
+        pytest.skip(f"the real data are not there: no file {os.path.relpath(file, ROOT)}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def churchland_file() -> Path:
+    """Published condition averages, a tensor of time x unit x condition."""
+    return shared_file("churchland2012_tme/exampleData.mat")
+
+
+@pytest.fixture(scope="session")
+def emg_file() -> Path:
+    """Mean EMG, a tensor of muscle x time x direction."""
+    return shared_file("emg_reach/EMG.mat")
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium or Chrome to drive without a window."""

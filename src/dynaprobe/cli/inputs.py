@@ -15,6 +15,9 @@ from dynaprobe.study.study import Study
 
 S = TypeVar("S", bound=Settings)
 
+# Roles of --map that take one word; the others are events, lists, or fields of the nested tables.
+SINGLE_ROLES = ("direction", "direction_unit", "n_directions")
+
 
 def study_settings(study: Study, preset: str, settings_file: Path | None, changes: Sequence[str]) -> Settings:
     """Defaults, then the preset, then the file, then single changes; later ones win.
@@ -81,14 +84,18 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
             raise SettingsError(
                 "--map", rule="read ROLE=COLUMN", received=entry, remedy="For example --map go_cue=go_time"
             )
-        if role in ("direction", "direction_unit", "n_directions"):
+        group, dot, name = role.partition(".")
+        if role in SINGLE_ROLES:
             values[role] = int(column) if role == "n_directions" and column.isdigit() else column
         elif role == "conditions":
             values[role] = tuple(column.split(","))
+        elif dot and isinstance(values.get(group), dict):
+            values[group] = {**values[group], name: column}
         else:
-            _check_role(
-                role, [*EVENT_COLUMNS, "direction", "direction_unit", "n_directions", "conditions"], "--map"
-            )
+            groups = [
+                f"{name}.{field}" for name in values if isinstance(values[name], dict) for field in values[name]
+            ]
+            _check_role(role, [*EVENT_COLUMNS, *SINGLE_ROLES, "conditions", *groups], "--map")
             events[role] = column
     return parse(ColumnMapping, {**values, "events": events}, where="--map")
 

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
+from dynaprobe.recordings.arrays import ArrayMapping
 
 # Canonical event -> the columns it may be called, besides its own name with and without "_time".
 EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -77,6 +78,7 @@ class ColumnMapping(Settings):
         direction_unit: ``index`` counts evenly spaced directions from 1, ``index0`` from 0; ``deg``; ``rad``;
             ``auto`` lets the column's name and then its values decide, and says so in the account.
         n_directions: how many directions an index counts; None takes the largest index in the recording.
+        arrays: what the arrays of files without tables mean.
     """
 
     events: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_pairs)] = ()
@@ -84,6 +86,7 @@ class ColumnMapping(Settings):
     direction: str | None = None
     direction_unit: Literal["auto", "index", "index0", "deg", "rad"] = "auto"
     n_directions: Annotated[int, Field(ge=1)] | None = None
+    arrays: ArrayMapping = ArrayMapping()
 
     def over(self, declared: ColumnMapping) -> ColumnMapping:
         """This mapping, with what it leaves open taken from what a file declares about itself."""

@@ -4,16 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import xarray as xr
 
 from dynaprobe.core.errors import DataError
+from dynaprobe.recordings.arrays import read_arrays
 from dynaprobe.recordings.clean import SessionTables, build_session, largest_index
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.recordings.nwb import nwb_tables
 from dynaprobe.recordings.session import Recording
+from dynaprobe.recordings.tensors import condition_struct, read_psth, tensor_names
 
+# Files with trials, one session each.
 READERS: dict[str, Callable[[Path], SessionTables]] = {".nwb": nwb_tables}
+# Files with condition averages and nothing else.
+PSTH_READERS: dict[str, Callable[[Path, ColumnMapping], xr.DataArray]] = {".mat": read_psth, ".npz": read_psth}
+PICKLES = (".pkl", ".pickle", ".p", ".npy", ".joblib")
 
+PATH_REMEDY = "Give the path of a recording, or of the folder that directly holds its files"
+
+Kind = Literal["trials", "psth"]
 OnFile = Callable[[int, int, str], None]
+
+
+def kind_of(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Kind:
+    """What a path holds: trials, for `load_recording`, or condition averages, for `load_psth`.
+
+    Of condition averages there are no split halves, standard errors or numbers of trials; analyses that need
+    them are not available.
+
+    Raises:
+        DataError: nothing there, or a file of neither kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "trials" if recording_files(path) else "psth"
+    file = _existing(path)
+    if file.suffix in READERS and file.suffix not in PSTH_READERS:
+        return "trials"
+    if file.suffix in PSTH_READERS:
+        values = read_arrays(file)
+        if condition_struct(values, mapping.arrays) or tensor_names(values, mapping.arrays):
+            return "psth"
+        # The reader says best what it looked for and what it found.
+        read_psth(file, mapping)
+    raise _unknown(path)
+
+
+def load_psth(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> xr.DataArray:
+    """Condition averages of a file that holds nothing else.
+
+    Args:
+        path: the file.
+        mapping: ``arrays`` and ``direction`` say what the arrays mean.
+
+    Returns:
+        Checked rates with dims ``(condition, time, unit)``; the coordinate ``direction_deg`` where the file knows
+        directions. There are no trials, hence no split halves and no standard errors.
+
+    Raises:
+        DataError: no such file, one with trials, or one that cannot be used.
+    """
+    file = _existing(Path(path))
+    if kind_of(file, mapping) == "trials":
+        raise DataError(
+            "the condition averages",
+            rule="come from a file of averages",
+            received=f"{file.name}, which holds trials",
+            remedy="Average its trials: psth(load_recording(path), ...)",
+            where=file.parent,
+        )
+    return PSTH_READERS[file.suffix](file, mapping)
 
 
 def load_recording(
@@ -61,15 +123,39 @@ def recording_files(path: Path) -> list[Path]:
             found = ", ".join(entry.name for entry in entries[:5]) or "an empty folder"
             raise _error("the folder", f"hold files ending in {endings}", found, path)
         return files
-    if not path.is_file():
-        raise _error("the recording", "be a file or a folder", "a path where nothing is", path)
-    if path.suffix not in READERS:
-        raise _error("the recording", f"end in {endings}", path.name, path)
+    if _existing(path).suffix not in READERS:
+        if path.suffix in PSTH_READERS:
+            raise _error(
+                "the recording",
+                "hold trials",
+                "condition averages: no trials, hence neither split halves nor standard errors",
+                path,
+                remedy="Read it with load_psth, for analyses that need PSTHs alone",
+            )
+        raise _unknown(path)
     return [path]
 
 
-def _error(name: str, rule: str, received: str, where: Path) -> DataError:
-    remedy = "Give the path of a recording, or of the folder that directly holds its files"
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise _error("the recording", "be a file or a folder", "a path where nothing is", path)
+    return path
+
+
+def _unknown(path: Path) -> DataError:
+    endings = ", ".join({**READERS, **PSTH_READERS})
+    if path.suffix in PICKLES:
+        return DataError(
+            "the recording",
+            rule=f"end in {endings}",
+            received=f"{path.name}, which may hold pickled Python objects",
+            remedy="Save plain arrays with numpy.savez; a pickle can run any code when it is opened, so none is",
+            where=path.parent,
+        )
+    return _error("the recording", f"end in {endings}", path.name, path)
+
+
+def _error(name: str, rule: str, received: str, where: Path, *, remedy: str = PATH_REMEDY) -> DataError:
     return DataError(name, rule=rule, received=received, remedy=remedy, where=where)
 
 
