@@ -44,6 +44,29 @@ def psth_values(rates: xr.DataArray, name: str = "rates") -> Float[np.ndarray, "
     return np.asarray(rates.values, dtype=np.float64)
 
 
+def centred_values(
+    rates: xr.DataArray, condition_mean: ConditionMean, *, name: str = "rates"
+) -> Float[np.ndarray, "condition time unit"]:
+    """The values about a mean: over conditions at each time ("subtract"), or over conditions and times ("keep").
+
+    Raises:
+        RatesError: when nothing is left, which round-off may hide.
+    """
+    check_choice("condition_mean", condition_mean, ("subtract", "keep"))
+    values = psth_values(rates, name)
+    centred: Float[np.ndarray, "condition time unit"] = values - values.mean(
+        axis=0 if condition_mean == "subtract" else (0, 1)
+    )
+    if np.abs(centred).max() <= RANK_TOLERANCE * np.abs(values).max():
+        raise RatesError(
+            name,
+            rule="vary over conditions" if condition_mean == "subtract" else "vary over conditions or times",
+            received="the same in all",
+            remedy="Check the window and the preprocessing: nothing is left to compare",
+        )
+    return centred
+
+
 def check_matched(a: xr.DataArray, b: xr.DataArray, *, names: tuple[str, str]) -> None:
     """Check that two arrays hold the same conditions and times, so that their rows can be compared.
 

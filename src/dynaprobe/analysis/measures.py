@@ -14,7 +14,10 @@ from typing import Any, Literal
 import xarray as xr
 
 from dynaprobe.analysis.cca import compare_cca, prepare_cca
+from dynaprobe.analysis.cka import compare_cka, prepare_cka
+from dynaprobe.analysis.linear_regression import compare_back, compare_forth, prepare_regression
 from dynaprobe.analysis.matrix import check_matched, one_thread
+from dynaprobe.analysis.rsa import compare_rsa, prepare_rsa
 from dynaprobe.analysis.shape_distance import (
     compare_angular,
     compare_angular_held_out,
@@ -90,6 +93,33 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_shape,
         compare_angular_held_out,
+    ),
+    Measure(
+        "regression_forth",
+        "R2 of b predicted from a, held-out conditions (to 1)",
+        "similarity",
+        False,
+        prepare_regression,
+        compare_forth,
+    ),
+    Measure(
+        "regression_back",
+        "R2 of a predicted from b, held-out conditions (to 1)",
+        "similarity",
+        False,
+        prepare_regression,
+        compare_back,
+    ),
+    Measure(
+        "cka", "linear kernel alignment, unbiased (about 0 to 1)", "similarity", True, prepare_cka, compare_cka
+    ),
+    Measure(
+        "rsa",
+        "correlation of distances between conditions (-1 to 1)",
+        "similarity",
+        True,
+        prepare_rsa,
+        compare_rsa,
     ),
 )
 

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from dynaprobe.analysis.matrix import (
     MOST_FOLDS,
     ConditionMean,
-    check_choice,
+    centred_values,
+    check_at_least,
     check_matched,
     condition_folds,
     one_thread,
@@ -25,7 +26,7 @@ from dynaprobe.analysis.matrix import (
 )
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.subspace import RANK_TOLERANCE
-from dynaprobe.core.errors import RatesError, SettingsError
+from dynaprobe.core.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -161,18 +162,10 @@ def prepare_shape(
     name: str = "rates",
 ) -> PreparedShape:
     """One side of a `shape_distance`, checked."""
-    check_choice("condition_mean", condition_mean, ("subtract", "keep"))
     values = psth_values(rates, name)
-    condition_folds(values.shape[0], None)
-    shape = PreparedShape(values, alpha, condition_mean)
-    if not shape.rows.any():
-        raise RatesError(
-            name,
-            rule="vary over conditions" if condition_mean == "subtract" else "vary over conditions or times",
-            received="the same in all",
-            remedy="Check the window and the preprocessing: no shape is left to compare",
-        )
-    return shape
+    check_at_least("number of conditions", values.shape[0], 3)
+    centred_values(rates, condition_mean, name=name)
+    return PreparedShape(values, alpha, condition_mean)
 
 
 def compare_procrustes(a: PreparedShape, b: PreparedShape) -> float:
