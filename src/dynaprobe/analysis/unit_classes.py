@@ -18,6 +18,8 @@ from dynaprobe.analysis.result import Result
 from dynaprobe.core.errors import RatesError
 
 CLASSES = ("inactive", "untuned", "preparatory_only", "movement_only", "both")
+# Three numbers are fitted; a fourth direction is needed to see whether they fit.
+LEAST_DIRECTIONS = 4
 FEATURES = ("multiphasic", "preferred_direction_changes")
 
 
@@ -94,7 +96,7 @@ def psth_classes(
             received=during.shape[::2],
             remedy="Cut both windows from the same rates",
         )
-    design = direction_design(preparatory, direction_deg, least=4)
+    design = direction_design(preparatory, direction_deg, least=LEAST_DIRECTIONS)
     both = np.concatenate([before, during], axis=1)
     spread = np.ptp(both, axis=(0, 1))
     epochs = [_tuning(values, design) for values in (before, during)]
@@ -113,7 +115,7 @@ def psth_classes(
     features = np.stack([tuned[1] & (n_phases >= thresholds.n_phases), turn > thresholds.turn_deg])
     index = np.where(active, 1 + tuned[0] + 2 * tuned[1], 0)
     members = [index == k for k in range(len(CLASSES))] + list(features)
-    correlation = _correlation_over_conditions(*means)
+    correlation = correlation_over_conditions(*means)
     shared = correlation[tuned.all(axis=0) & np.isfinite(correlation)]
     data = xr.Dataset(
         {
@@ -189,9 +191,10 @@ def _tuning(
     }
 
 
-def _correlation_over_conditions(
+def correlation_over_conditions(
     before: Float[np.ndarray, "condition unit"], during: Float[np.ndarray, "condition unit"]
 ) -> Float[np.ndarray, " unit"]:
+    """Correlation over conditions of every unit's rates in two epochs; NaN where one does not vary."""
     first, second = (zscore_rows(values[:, None, :]) for values in (before, during))
     defined = first.any(axis=0) & second.any(axis=0)
     correlation: np.ndarray = np.where(defined, (first * second).sum(axis=0), np.nan)
