@@ -282,10 +282,10 @@ def test_one_bad_file_in_a_folder_is_named(write_file: WriteNwb, tmp_path: Path)
 
 
 def test_paths_that_hold_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the folder must hold files ending in \.nwb, but got an empty folder"):
+    with pytest.raises(DataError, match=r"the folder must hold files ending in \.nwb, .*but got an empty folder"):
         load_recording(tmp_path)
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(DataError, match=r"hold files ending in \.nwb, but got a\.txt"):
+    with pytest.raises(DataError, match=r"hold files ending in \.nwb, .*but got a\.txt"):
         load_recording(tmp_path)
     with pytest.raises(DataError, match=r"the recording must end in \.nwb, .*but got a\.txt"):
         load_recording(tmp_path / "a.txt")

@@ -89,13 +89,15 @@ def column_mapping(settings_file: Path | None, columns: Sequence[str]) -> Column
             values[role] = int(column) if role == "n_directions" and column.isdigit() else column
         elif role == "conditions":
             values[role] = tuple(column.split(","))
+        elif role == "where":
+            values[role] = (*values[role], column)
         elif dot and isinstance(values.get(group), dict):
             values[group] = {**values[group], name: column}
         else:
             groups = [
                 f"{name}.{field}" for name in values if isinstance(values[name], dict) for field in values[name]
             ]
-            _check_role(role, [*EVENT_COLUMNS, *SINGLE_ROLES, "conditions", *groups], "--map")
+            _check_role(role, [*EVENT_COLUMNS, *SINGLE_ROLES, "conditions", "where", *groups], "--map")
             events[role] = column
     return parse(ColumnMapping, {**values, "events": events}, where="--map")
 

@@ -144,6 +144,7 @@ def binned(
     """
     windows = tuple(part if isinstance(part, Segment) else Segment(*part) for part in segments)
     _check_events(recording, windows)
+    _check_resolution(recording, settings.dt_ms)
     number = {row: k for k, row in enumerate(recording.conditions.rows)}
     left_out = Counter[str]()
     blocks: list[Block] = []
@@ -190,6 +191,20 @@ def _check_events(recording: Recording, windows: tuple[Segment, ...]) -> None:
             received=events,
             remedy="Join windows of one event into one and cut it afterwards",
         )
+
+
+def _check_resolution(recording: Recording, dt_ms: float) -> None:
+    """Counts can be added up, not divided: bins must hold whole bins of a file that has no spike times."""
+    for session in recording.sessions:
+        width_ms = session.resolution_ms
+        if width_ms is not None and (dt_ms < width_ms or abs(dt_ms / width_ms - round(dt_ms / width_ms)) > 1e-6):
+            raise DataError(
+                "dt_ms",
+                rule=f"be a multiple of the {width_ms:g} ms in which the file counts spikes",
+                received=f"{dt_ms:g} ms",
+                remedy=f"Choose {width_ms:g} ms or a multiple, e.g. --set comparison.psth.dt_ms={width_ms:g}",
+                where=session.identifier,
+            )
 
 
 def _usable(session: Session, windows: tuple[Segment, ...], dt_ms: float, left_out: Counter[str]) -> np.ndarray:

@@ -7,7 +7,6 @@ overlapping. Left out and counted are single trials, events, spikes and units.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +23,7 @@ from dynaprobe.recordings.clocks import (
     outside_trials,
 )
 from dynaprobe.recordings.columns import (
-    DEFAULT_MAPPING,
     ColumnMapping,
-    TrialColumn,
     condition_columns,
     direction_deg,
     direction_rule,
@@ -34,34 +31,11 @@ from dynaprobe.recordings.columns import (
     last_entries,
     missing_column,
 )
+from dynaprobe.recordings.onset import movement_onset_s, speed_series
+from dynaprobe.recordings.selection import check_not_test_segments, remarks, select
 from dynaprobe.recordings.session import ReadingAccount, Session
-
-
-@dataclass(frozen=True, eq=False)
-class SessionTables:
-    """The tables of a file as they stand, before any decision.
-
-    Attributes:
-        where: the file.
-        identifier, subject: names of session and animal.
-        unit_columns: plain columns of the unit table.
-        unit_ids: id of every unit.
-        spike_times_s: spike times of every unit as they stand in the file.
-        trial_columns: columns of the trial table, ``start_time`` and ``stop_time`` among them; array-valued ones
-            are sequences of arrays.
-        obs_intervals_s: observed intervals of every unit, or None.
-        declared: what the file itself says about its columns, as files written by `write_nwb` do.
-    """
-
-    where: Path
-    identifier: str
-    subject: str
-    unit_columns: Mapping[str, np.ndarray]
-    unit_ids: np.ndarray
-    spike_times_s: tuple[np.ndarray, ...]
-    trial_columns: Mapping[str, TrialColumn]
-    obs_intervals_s: tuple[np.ndarray, ...] | None = None
-    declared: ColumnMapping = DEFAULT_MAPPING
+from dynaprobe.recordings.tables import SessionTables
+from dynaprobe.recordings.targets import with_direction
 
 
 @dataclass
@@ -97,8 +71,16 @@ def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions
         DataError: a column is missing, or the file as a whole is doubtful (see the top of this file).
     """
     notes = _Notes()
-    mapping = mapping.over(tables.declared)
+    check_not_test_segments(tables)
+    tables, mapping, derived = with_direction(tables, mapping.over(tables.declared))
+    # Counted before trials are chosen: an index keeps its angle whichever trials are read.
+    n_directions = n_directions or mapping.n_directions or _counted_directions(tables, mapping)
+    notes.rules += [*([derived] if derived else []), *remarks(tables, mapping.where)]
+    tables, unchosen = select(tables, mapping.where)
+    notes.left_out.update(tables.left_out)
+    notes.left_out.update(unchosen)
     trials, events, conditions = _trials(tables, mapping, n_directions, notes)
+    trials, events = _with_onset(tables, trials, events, mapping, notes)
     spikes, kept = _spikes(tables, trials, notes)
     obs = tables.obs_intervals_s
     return Session(
@@ -111,12 +93,19 @@ def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions
         conditions=conditions,
         obs_intervals_s=None if obs is None else tuple(_merged(obs[k], notes) for k in kept),
         account=notes.account(),
+        series=tables.series,
+        resolution_ms=tables.resolution_ms,
     )
 
 
 def largest_index(tables: SessionTables, mapping: ColumnMapping) -> int | None:
     """How many directions the index of a file counts at least, or None where it gives angles."""
-    mapping = mapping.over(tables.declared)
+    check_not_test_segments(tables)
+    tables, mapping, _ = with_direction(tables, mapping.over(tables.declared))
+    return _counted_directions(tables, mapping)
+
+
+def _counted_directions(tables: SessionTables, mapping: ColumnMapping) -> int | None:
     column, _ = condition_columns(tables.trial_columns, mapping, where=tables.where)
     if column is None:
         return None
@@ -160,6 +149,34 @@ def _trials(
     )
 
 
+def _with_onset(
+    tables: SessionTables,
+    trials: pd.DataFrame,
+    events: tuple[str, ...],
+    mapping: ColumnMapping,
+    notes: _Notes,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Add movement onset from the speed of the hand where the file has a path and no onset."""
+    if "move_onset" in events or "go_cue" not in events:
+        return trials, events
+    name = speed_series(tables.series, mapping.behaviour, where=tables.where)
+    if name is None:
+        return trials, events
+    onset_s = movement_onset_s(name, tables.series[name], trials, mapping.behaviour)
+    if tables.resolution_ms is not None:
+        # On the grid of the bins, like the events that the file gives.
+        bin_s, start_s = tables.resolution_ms * 1e-3, trials["start"].to_numpy()
+        onset_s = start_s + np.floor((onset_s - start_s) / bin_s + 1e-6) * bin_s
+    notes.leave_out(int(np.isnan(onset_s).sum()), f"trials without a movement onset in the speed of {name}")
+    notes.rules.append(
+        f"move_onset is computed from {name}, as the file has none: where its speed rises above "
+        f"{mapping.behaviour.onset_fraction:g} of the peak between go cue and end of the trial"
+    )
+    if np.isnan(onset_s).all():
+        return trials, events
+    return trials.assign(move_onset=onset_s), (*events, "move_onset")
+
+
 def _conditions(
     tables: SessionTables, mapping: ColumnMapping, n_directions: int | None, notes: _Notes
 ) -> dict[str, np.ndarray]:
@@ -169,7 +186,7 @@ def _conditions(
     if column is not None:
         values = _numbers(tables, column)
         rule = direction_rule(column, values, mapping, where=tables.where)
-        n = n_directions or mapping.n_directions or largest_index(tables, mapping) or 1
+        n = n_directions or 1
         conditions["direction_deg"] = direction_deg(values, rule, n, where=tables.where)
         first = {"index": 1, "index0": 0}.get(rule)
         reading = {"deg": "in degrees", "rad": "in radians"}.get(rule)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
 from dynaprobe.recordings.arrays import ArrayMapping
+from dynaprobe.recordings.onset import BehaviourMapping
+from dynaprobe.recordings.selection import checked_condition
 
 # Canonical event -> the columns it may be called, besides its own name with and without "_time".
 EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -22,9 +24,24 @@ EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
         "target_presentation_time",
         "cue_on_time",
         "instruction_time",
+        "idx_target_on",
+        "idx_tgtOnTime",
     ),
-    "go_cue": ("go_time", "go_cue_time_array", "go_signal_time", "go_cue_onset_time"),
-    "move_onset": ("movement_onset_time", "movement_onset", "move_begins_time", "move_on_time"),
+    "go_cue": (
+        "go_time",
+        "go_cue_time_array",
+        "go_signal_time",
+        "go_cue_onset_time",
+        "idx_go_cue",
+        "idx_goCueTime",
+    ),
+    "move_onset": (
+        "movement_onset_time",
+        "movement_onset",
+        "move_begins_time",
+        "move_on_time",
+        "idx_movement_on",
+    ),
     "move_end": ("movement_offset_time", "move_ends_time", "move_offset_time"),
     "target_change": ("target_switch_time", "target_jump_time"),
 }
@@ -41,6 +58,8 @@ DIRECTION_COLUMNS: dict[str, str] = {
     "target_direction": "auto",
     "target_dir": "auto",
     "target_angle": "auto",
+    "tgtDir": "auto",
+    "tgt_dir": "auto",
     "reach_direction": "auto",
     "reach_angle": "auto",
     "target_index": "auto",
@@ -78,7 +97,9 @@ class ColumnMapping(Settings):
         direction_unit: ``index`` counts evenly spaced directions from 1, ``index0`` from 0; ``deg``; ``rad``;
             ``auto`` lets the column's name and then its values decide, and says so in the account.
         n_directions: how many directions an index counts; None takes the largest index in the recording.
+        where: which trials and units are read, e.g. ``("success==1", "units.heldout==0")``; see `select`.
         arrays: what the arrays of files without tables mean.
+        behaviour: which continuous series are read, and how movement onset is found where a file has none.
     """
 
     events: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_pairs)] = ()
@@ -86,7 +107,9 @@ class ColumnMapping(Settings):
     direction: str | None = None
     direction_unit: Literal["auto", "index", "index0", "deg", "rad"] = "auto"
     n_directions: Annotated[int, Field(ge=1)] | None = None
+    where: tuple[Annotated[str, AfterValidator(checked_condition)], ...] = ()
     arrays: ArrayMapping = ArrayMapping()
+    behaviour: BehaviourMapping = BehaviourMapping()
 
     def over(self, declared: ColumnMapping) -> ColumnMapping:
         """This mapping, with what it leaves open taken from what a file declares about itself."""
@@ -107,8 +130,8 @@ class EventColumn:
     Attributes:
         event: canonical name.
         column: name in the file.
-        certain: whether the table or the user says so; otherwise the column merely ends in ``_time`` and is an
-            event only if its times lie inside the trials.
+        certain: whether the table or the user says so; otherwise the column merely ends in ``_time`` or begins
+            with ``idx_`` and is an event only if its times lie inside the trials.
     """
 
     event: str
@@ -135,8 +158,9 @@ def event_columns(columns: Iterable[str], mapping: ColumnMapping, *, where: Path
             found[event] = EventColumn(event, present[0], certain=True)
     taken |= {entry.column for entry in found.values()} | {n for ns in EVENT_COLUMNS.values() for n in ns}
     for column in columns:
-        event = column.removesuffix("_time")
-        if column.endswith("_time") and column not in taken and event not in found:
+        event = column.removeprefix("idx_").removesuffix("_time")
+        timed = column.endswith("_time") or column.startswith("idx_")
+        if timed and column not in taken and event not in found:
             found[event] = EventColumn(event, column, certain=False)
     return tuple(found.values())
 

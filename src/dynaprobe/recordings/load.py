@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,19 +11,19 @@ import xarray as xr
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.recordings.arrays import read_arrays
-from dynaprobe.recordings.clean import SessionTables, build_session, largest_index
+from dynaprobe.recordings.clean import build_session, largest_index
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.recordings.nwb import nwb_tables
 from dynaprobe.recordings.session import Recording
-from dynaprobe.recordings.tensors import condition_struct, read_psth, tensor_names
+from dynaprobe.recordings.tables import SessionTables
+from dynaprobe.recordings.tensors import condition_struct, no_trials, read_psth, tensor_names
+from dynaprobe.recordings.trial_table import trial_rows, trial_table
 
 # Files with trials, one session each.
-READERS: dict[str, Callable[[Path], SessionTables]] = {".nwb": nwb_tables}
+READERS: dict[str, Callable[[Path, ColumnMapping], SessionTables]] = {".nwb": nwb_tables, ".mat": trial_table}
 # Files with condition averages and nothing else.
 PSTH_READERS: dict[str, Callable[[Path, ColumnMapping], xr.DataArray]] = {".mat": read_psth, ".npz": read_psth}
 PICKLES = (".pkl", ".pickle", ".p", ".npy", ".joblib")
-
-PATH_REMEDY = "Give the path of a recording, or of the folder that directly holds its files"
 
 Kind = Literal["trials", "psth"]
 OnFile = Callable[[int, int, str], None]
@@ -39,12 +40,14 @@ def kind_of(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Kind:
     """
     path = Path(path)
     if path.is_dir():
-        return "trials" if recording_files(path) else "psth"
+        return kind_of(recording_files(path)[0], mapping)
     file = _existing(path)
     if file.suffix in READERS and file.suffix not in PSTH_READERS:
         return "trials"
     if file.suffix in PSTH_READERS:
         values = read_arrays(file)
+        if trial_rows(values, mapping.arrays):
+            return "trials"
         if condition_struct(values, mapping.arrays) or tensor_names(values, mapping.arrays):
             return "psth"
         # The reader says best what it looked for and what it found.
@@ -99,7 +102,7 @@ def load_recording(
     files = recording_files(path)
     tables = []
     for done, file in enumerate(files, start=1):
-        tables.append(READERS[file.suffix](file))
+        tables.append(READERS[file.suffix](file, mapping))
         if on_progress is not None:
             on_progress(done, len(files), file.name)
     n_directions = mapping.n_directions
@@ -122,16 +125,14 @@ def recording_files(path: Path) -> list[Path]:
         if not files:
             found = ", ".join(entry.name for entry in entries[:5]) or "an empty folder"
             raise _error("the folder", f"hold files ending in {endings}", found, path)
+        kinds = Counter(file.suffix for file in files)
+        if len(kinds) > 1:
+            found = " and ".join(f"{n} {ending}" for ending, n in kinds.items())
+            raise _error("the folder", "hold recordings of one kind", f"{found} files", path)
         return files
     if _existing(path).suffix not in READERS:
         if path.suffix in PSTH_READERS:
-            raise _error(
-                "the recording",
-                "hold trials",
-                "condition averages: no trials, hence neither split halves nor standard errors",
-                path,
-                remedy="Read it with load_psth, for analyses that need PSTHs alone",
-            )
+            raise no_trials(path)
         raise _unknown(path)
     return [path]
 
@@ -155,7 +156,8 @@ def _unknown(path: Path) -> DataError:
     return _error("the recording", f"end in {endings}", path.name, path)
 
 
-def _error(name: str, rule: str, received: str, where: Path, *, remedy: str = PATH_REMEDY) -> DataError:
+def _error(name: str, rule: str, received: str, where: Path) -> DataError:
+    remedy = "Give the path of a recording, or of the folder that directly holds its files"
     return DataError(name, rule=rule, received=received, remedy=remedy, where=where)
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from pynwb import NWBHDF5IO
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.recordings.clean import SessionTables, build_session
+from dynaprobe.recordings.clean import build_session
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn, missing_column
+from dynaprobe.recordings.nwb_series import nwb_series
 from dynaprobe.recordings.session import Session
+from dynaprobe.recordings.tables import SessionTables
 
 # Descriptions by which files written by `write_nwb` declare what their columns are.
 EVENT_MARK = "dynaprobe event: "
@@ -34,11 +36,15 @@ def read_nwb(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Sess
     Raises:
         DataError: the file cannot be read, lacks a table or column, or is doubtful as a whole.
     """
-    return build_session(nwb_tables(path), mapping)
+    return build_session(nwb_tables(path, mapping), mapping)
 
 
-def nwb_tables(path: Path | str) -> SessionTables:
+def nwb_tables(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> SessionTables:
     """The tables of an NWB file, without any decision about them.
+
+    Args:
+        path: the file.
+        mapping: says which continuous series are wanted.
 
     Raises:
         DataError: the file cannot be read, or lacks the unit table, its spike times or the trial table.
@@ -49,7 +55,7 @@ def nwb_tables(path: Path | str) -> SessionTables:
             # Files of older schema versions make the library warn about every namespace; they read well.
             warnings.simplefilter("ignore", UserWarning)
             with NWBHDF5IO(str(path), "r") as handle:
-                return _tables(handle.read(), path)
+                return _tables(handle.read(), path, mapping)
     except DataError:
         raise
     # Damaged files surface as OSError, KeyError, ValueError, TypeError or errors of the libraries' own making.
@@ -75,7 +81,7 @@ def _explain(error: Exception, path: Path) -> DataError:
     )
 
 
-def _tables(file: Any, path: Path) -> SessionTables:
+def _tables(file: Any, path: Path, mapping: ColumnMapping) -> SessionTables:
     for name in ("units", "trials"):
         if getattr(file, name) is None:
             raise _missing(f"the table {name}", "be in the file", "a file without it", path)
@@ -88,6 +94,7 @@ def _tables(file: Any, path: Path) -> SessionTables:
     }
     trials = {name: _column(file.trials, name) for name in file.trials.colnames}
     subject = file.subject.subject_id if file.subject is not None else None
+    series, unusable = nwb_series(file, mapping.behaviour, path)
     return SessionTables(
         where=path,
         identifier=str(file.session_id or file.identifier),
@@ -98,6 +105,8 @@ def _tables(file: Any, path: Path) -> SessionTables:
         trial_columns={k: v for k, v in trials.items() if v is not None},
         obs_intervals_s=tuple(_ragged(units["obs_intervals"])) if "obs_intervals" in units.colnames else None,
         declared=_declared(file.trials),
+        series=series,
+        left_out=unusable,
     )
 
 

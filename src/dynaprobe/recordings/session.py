@@ -12,6 +12,7 @@ import pandas as pd
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.trials import ConditionTable
+from dynaprobe.recordings.series import ContinuousSeries
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Session:
         obs_intervals_s: for every unit the intervals in which it was observed, disjoint and sorted, shape
             ``(interval, 2)``; None when the file does not say, and then everything counts as observed.
         account: what was left out, mended and assumed while reading.
+        series: continuous series by name: hand, cursor, muscles.
+        resolution_ms: width of the bins in which spikes were counted, at whose centres `spike_times_s` then stand;
+            None where their times are known.
 
     Raises:
         DataError: when the parts do not fit together.
@@ -59,6 +63,8 @@ class Session:
     conditions: tuple[str, ...]
     obs_intervals_s: tuple[np.ndarray, ...] | None = None
     account: ReadingAccount = ReadingAccount()
+    series: Mapping[str, ContinuousSeries] = field(default_factory=dict)
+    resolution_ms: float | None = None
 
     def __post_init__(self) -> None:
         self._demand(

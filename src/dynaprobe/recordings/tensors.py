@@ -50,6 +50,17 @@ def read_psth(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> xr.
     return _from_tensor(values, mapping, path)
 
 
+def no_trials(path: Path) -> DataError:
+    """The complaint about averages where trials are needed."""
+    return DataError(
+        "the recording",
+        rule="hold trials",
+        received="condition averages: no trials, hence neither split halves nor standard errors",
+        remedy="Read it with load_psth, for analyses that need PSTHs alone",
+        where=path,
+    )
+
+
 def condition_struct(values: Mapping[str, Any], arrays: ArrayMapping) -> list[dict[str, Any]] | None:
     """The struct array with one element per condition and the rates in its field A, if there is one."""
     names = [arrays.variable] if arrays.variable else list(values)
