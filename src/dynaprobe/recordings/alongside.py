@@ -47,20 +47,7 @@ def aligned_series(
         DataError: no such series or event, units that differ between sessions, or a condition without a covered
             trial.
     """
-    if event not in recording.event_names:
-        raise DataError(
-            "event",
-            rule=f"be one of {', '.join(recording.event_names)}",
-            received=event,
-            remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
-            where=recording.source,
-        )
-    if not (start_ms < stop_ms and dt_ms > 0):
-        raise DataError(
-            "the window", rule="start before it stops, with bins of positive width",
-            received=f"[{start_ms:g}, {stop_ms:g}) ms in bins of {dt_ms:g} ms",
-            remedy="Correct start_ms, stop_ms or dt_ms",
-        )  # fmt: skip
+    _check_window(recording, event, start_ms, stop_ms, dt_ms)
     holders = list(_holders(recording, name))
     time_ms = start_ms + np.arange(n_bins(stop_ms - start_ms, dt_ms)) * dt_ms
     parts, labels, rows = [], [], []
@@ -98,6 +85,23 @@ def aligned_series(
     return xr.DataArray(
         means, dims=("condition", "time", "channel"), coords={**coords, **own}, name=name, attrs=attrs
     )
+
+
+def _check_window(recording: Recording, event: str, start_ms: float, stop_ms: float, dt_ms: float) -> None:
+    if event not in recording.event_names:
+        raise DataError(
+            "event",
+            rule=f"be one of {', '.join(recording.event_names)}",
+            received=event,
+            remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
+            where=recording.source,
+        )
+    if not (start_ms < stop_ms and dt_ms > 0):
+        raise DataError(
+            "the window", rule="start before it stops, with bins of positive width",
+            received=f"[{start_ms:g}, {stop_ms:g}) ms in bins of {dt_ms:g} ms",
+            remedy="Correct start_ms, stop_ms or dt_ms",
+        )  # fmt: skip
 
 
 def _holders(recording: Recording, name: str) -> Iterator[tuple[Session, ContinuousSeries]]:

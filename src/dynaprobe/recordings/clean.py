@@ -55,7 +55,7 @@ class _Notes:
             self.mended[what] += int(n)
 
     def account(self) -> ReadingAccount:
-        return ReadingAccount(dict(self.left_out), dict(self.mended), tuple(self.rules))
+        return ReadingAccount(dict(self.left_out), dict(self.mended), tuple(dict.fromkeys(self.rules)))
 
 
 def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions: int | None = None) -> Session:
@@ -70,14 +70,14 @@ def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions
     Raises:
         DataError: a column is missing, or the file as a whole is doubtful (see the top of this file).
     """
-    notes = _Notes()
+    before = tables.account
+    notes = _Notes(Counter(before.left_out), Counter(before.mended), list(before.rules))
     check_not_test_segments(tables)
     tables, mapping, derived = with_direction(tables, mapping.over(tables.declared))
     # Counted before trials are chosen: an index keeps its angle whichever trials are read.
     n_directions = n_directions or mapping.n_directions or _counted_directions(tables, mapping)
     notes.rules += [*([derived] if derived else []), *remarks(tables, mapping.where)]
     tables, unchosen = select(tables, mapping.where)
-    notes.left_out.update(tables.left_out)
     notes.left_out.update(unchosen)
     trials, events, conditions = _trials(tables, mapping, n_directions, notes)
     trials, events = _with_onset(tables, trials, events, mapping, notes)

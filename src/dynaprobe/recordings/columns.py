@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import Settings
 from dynaprobe.recordings.arrays import ArrayMapping
 from dynaprobe.recordings.onset import BehaviourMapping
-from dynaprobe.recordings.selection import checked_condition
 
 # Canonical event -> the columns it may be called, besides its own name with and without "_time".
 EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -72,6 +72,9 @@ LABEL_COLUMNS = ("condition", "condition_id", "trial_type", "trial_version")
 # An index of directions never runs this far; angles in whole degrees do.
 MAX_DIRECTION_INDEX = 36
 
+# A condition on the value of a column: [units.]COLUMN==VALUE.
+WHERE_PATTERN = re.compile(r"^(units\.)?([\w.\- ]+?)\s*(==|!=|<=|>=|<|>)\s*(\S.*)$")
+
 TrialColumn = np.ndarray | Sequence[np.ndarray]
 
 
@@ -82,6 +85,12 @@ def _as_pairs(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(tuple(v.split("=", 1)) if isinstance(v, str) else v for v in value)
     return value
+
+
+def _checked_condition(text: str) -> str:
+    if not WHERE_PATTERN.match(text.strip()):
+        raise ValueError(f"reads COLUMN==VALUE, with ==, !=, <, <=, > or >=, unlike {text!r}")
+    return text.strip()
 
 
 class ColumnMapping(Settings):
@@ -97,7 +106,8 @@ class ColumnMapping(Settings):
         direction_unit: ``index`` counts evenly spaced directions from 1, ``index0`` from 0; ``deg``; ``rad``;
             ``auto`` lets the column's name and then its values decide, and says so in the account.
         n_directions: how many directions an index counts; None takes the largest index in the recording.
-        where: which trials and units are read, e.g. ``("success==1", "units.heldout==0")``; see `select`.
+        where: which trials and units are read: ``success==1``, ``split!=test``, ``epoch==BL|AD`` for alternatives,
+            ``units.heldout==0`` for units; all conditions have to hold.
         arrays: what the arrays of files without tables mean.
         behaviour: which continuous series are read, and how movement onset is found where a file has none.
     """
@@ -107,7 +117,7 @@ class ColumnMapping(Settings):
     direction: str | None = None
     direction_unit: Literal["auto", "index", "index0", "deg", "rad"] = "auto"
     n_directions: Annotated[int, Field(ge=1)] | None = None
-    where: tuple[Annotated[str, AfterValidator(checked_condition)], ...] = ()
+    where: tuple[Annotated[str, AfterValidator(_checked_condition)], ...] = ()
     arrays: ArrayMapping = ArrayMapping()
     behaviour: BehaviourMapping = BehaviourMapping()
 

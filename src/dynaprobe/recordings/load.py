@@ -13,6 +13,7 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.recordings.arrays import read_arrays
 from dynaprobe.recordings.clean import build_session, largest_index
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
+from dynaprobe.recordings.netcdf import netcdf_kind, netcdf_psth, netcdf_tables
 from dynaprobe.recordings.nwb import nwb_tables
 from dynaprobe.recordings.session import Recording
 from dynaprobe.recordings.tables import SessionTables
@@ -20,9 +21,17 @@ from dynaprobe.recordings.tensors import condition_struct, no_trials, read_psth,
 from dynaprobe.recordings.trial_table import trial_rows, trial_table
 
 # Files with trials, one session each.
-READERS: dict[str, Callable[[Path, ColumnMapping], SessionTables]] = {".nwb": nwb_tables, ".mat": trial_table}
+READERS: dict[str, Callable[[Path, ColumnMapping], SessionTables]] = {
+    ".nwb": nwb_tables,
+    ".mat": trial_table,
+    ".nc": netcdf_tables,
+}
 # Files with condition averages and nothing else.
-PSTH_READERS: dict[str, Callable[[Path, ColumnMapping], xr.DataArray]] = {".mat": read_psth, ".npz": read_psth}
+PSTH_READERS: dict[str, Callable[[Path, ColumnMapping], xr.DataArray]] = {
+    ".mat": read_psth,
+    ".npz": read_psth,
+    ".nc": netcdf_psth,
+}
 PICKLES = (".pkl", ".pickle", ".p", ".npy", ".joblib")
 
 Kind = Literal["trials", "psth"]
@@ -44,6 +53,8 @@ def kind_of(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Kind:
     file = _existing(path)
     if file.suffix in READERS and file.suffix not in PSTH_READERS:
         return "trials"
+    if file.suffix == ".nc":
+        return netcdf_kind(file)
     if file.suffix in PSTH_READERS:
         values = read_arrays(file)
         if trial_rows(values, mapping.arrays):

@@ -15,12 +15,13 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.recordings.clean import build_session
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn, missing_column
 from dynaprobe.recordings.nwb_series import nwb_series
-from dynaprobe.recordings.session import Session
+from dynaprobe.recordings.session import ReadingAccount, Session
 from dynaprobe.recordings.tables import SessionTables
 
 # Descriptions by which files written by `write_nwb` declare what their columns are.
 EVENT_MARK = "dynaprobe event: "
 CONDITION_MARK = "dynaprobe task variable"
+RESOLUTION_MARK = "dynaprobe: spikes were counted in bins of these ms and stand at their centres: "
 
 
 def read_nwb(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Session:
@@ -106,8 +107,15 @@ def _tables(file: Any, path: Path, mapping: ColumnMapping) -> SessionTables:
         obs_intervals_s=tuple(_ragged(units["obs_intervals"])) if "obs_intervals" in units.colnames else None,
         declared=_declared(file.trials),
         series=series,
-        left_out=unusable,
+        resolution_ms=_resolution_ms(file),
+        account=ReadingAccount(left_out=unusable),
     )
+
+
+def _resolution_ms(file: Any) -> float | None:
+    """The width of the bins in which spikes were counted, as `write_nwb` notes it."""
+    _, mark, width = str(file.notes or "").partition(RESOLUTION_MARK)
+    return float(width.split()[0]) if mark else None
 
 
 def _declared(trials: Any) -> ColumnMapping:

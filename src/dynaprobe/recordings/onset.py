@@ -103,12 +103,15 @@ def movement_onset_s(
     """
     onset, peaks = np.full(len(trials), np.nan), np.full(len(trials), np.nan)
     step_s = max(STEP_S, min(series.interval_s, 1.0))
-    for row, (go_s, stop_s) in enumerate(zip(trials["go_cue"], trials["stop"], strict=True)):
+    columns = (trials[column].to_numpy(np.float64) for column in ("start", "go_cue", "stop"))
+    for row, (start_s, go_s, stop_s) in enumerate(zip(*columns, strict=True)):
+        # Samples of the trial alone: some files hold nothing between trials, and there the hand jumps.
+        own = series.between(start_s, stop_s)
         # One step before the cue: a movement at the very first step crosses the threshold there.
         times_s = np.arange(go_s - step_s, stop_s, step_s) if np.isfinite(go_s) and go_s < stop_s else np.empty(0)
-        if times_s.size < 3:
+        if own is None or times_s.size < 3:
             continue
-        speed = speed_of(name, series, times_s)
+        speed = speed_of(name, own, times_s)
         if not np.isfinite(speed).any():
             continue
         peak = int(np.nanargmax(speed))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from dynaprobe.core.errors import DataError
+from dynaprobe.recordings.columns import WHERE_PATTERN
+from dynaprobe.recordings.tables import SessionTables
 
-if TYPE_CHECKING:
-    from dynaprobe.recordings.tables import SessionTables
-
-PATTERN = re.compile(r"^(units\.)?([\w.\- ]+?)\s*(==|!=|<=|>=|<|>)\s*(\S.*)$")
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -31,17 +28,6 @@ WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 OUTCOME_COLUMNS = ("success", "task_success", "result", "discard_trial")
 
 
-def checked_condition(text: str) -> str:
-    """A condition such as ``success==1``, ``split!=test``, ``epoch==BL|AD`` or ``units.heldout==0``.
-
-    Raises:
-        ValueError: text of another form.
-    """
-    if not PATTERN.match(text.strip()):
-        raise ValueError(f"reads COLUMN==VALUE, with ==, !=, <, <=, > or >=, unlike {text!r}")
-    return text.strip()
-
-
 def select(tables: SessionTables, conditions: Sequence[str]) -> tuple[SessionTables, Counter[str]]:
     """The trials and units for which every condition holds, and how many were left out by which condition.
 
@@ -53,7 +39,7 @@ def select(tables: SessionTables, conditions: Sequence[str]) -> tuple[SessionTab
     """
     left_out = Counter[str]()
     for text in conditions:
-        match = PATTERN.match(text)
+        match = WHERE_PATTERN.match(text)
         assert match is not None  # checked when the settings were read
         of_units, name, sign, value = match.groups()
         columns = cast(Mapping[str, Any], tables.unit_columns if of_units else tables.trial_columns)
@@ -84,7 +70,7 @@ def select(tables: SessionTables, conditions: Sequence[str]) -> tuple[SessionTab
 
 def remarks(tables: SessionTables, conditions: Sequence[str]) -> list[str]:
     """Sentences for the account about columns that mark trials or units and by which nobody chose."""
-    chosen = {match[2] for text in conditions if (match := PATTERN.match(text))}
+    chosen = {match[2] for text in conditions if (match := WHERE_PATTERN.match(text))}
     said = []
     for name in OUTCOME_COLUMNS:
         values = tables.trial_columns.get(name)
@@ -129,13 +115,13 @@ def _holds(values: Any, name: str, sign: str, text: str, where: Path) -> np.ndar
             remedy="Choose by another column", where=where,
         )  # fmt: skip
     parts = [part.strip() for part in text.split("|")]
-    numeric = values.dtype.kind in "biuf"
-    if numeric:
+    wanted: list[Any] = list(parts)
+    if values.dtype.kind in "biuf":
         wanted = [_number(part, name, where) for part in parts]
         rows = values.astype(np.float64)
         known = np.isfinite(rows)
     elif sign in ("==", "!="):
-        wanted, rows = list(parts), np.asarray([str(v) for v in values])
+        rows = np.asarray([str(v) for v in values])
         known = np.asarray([bool(str(v)) and str(v) != "nan" for v in values])
     else:
         raise DataError(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import i0
 
 from dynaprobe.core.errors import DataError
 
-# Kaiser window of half-length 6 bins and 50 dB: the transition band is (50 - 8) / (2.285 * 2 pi * 12) cycles/bin
+# Kaiser window of half-length 6 bins and A dB: the transition band is (A - 8) / (2.285 * 2 pi * 12) cycles/bin
 # wide (Oppenheim & Schafer, Discrete-Time Signal Processing, 7.5.3) and ends at the Nyquist frequency of the bins.
-HALF_LENGTH_BINS, ATTENUATION_DB = 6.0, 50.0
+# The formula is good to a dB or two, hence 52 for the 50 that are promised.
+HALF_LENGTH_BINS, ATTENUATION_DB = 6.0, 52.0
 BETA = 0.5842 * (ATTENUATION_DB - 21) ** 0.4 + 0.07886 * (ATTENUATION_DB - 21)
 CUTOFF = 0.5 - (ATTENUATION_DB - 8) / (2.285 * 2 * np.pi * 2 * HALF_LENGTH_BINS) / 2
 # A bin counts as covered where samples carry this share of the kernel's weight.
@@ -59,6 +60,15 @@ class ContinuousSeries:
         """Median time from one sample to the next."""
         return float(np.median(np.diff(self.times_s))) if self.times_s.size > 1 else float("inf")
 
+    def between(self, start_s: float, stop_s: float) -> ContinuousSeries | None:
+        """The samples in ``[start_s, stop_s)``, or None where there is none."""
+        rows = slice(*np.searchsorted(self.times_s, [start_s, stop_s]))
+        return (
+            replace(self, times_s=self.times_s[rows], values=self.values[rows])
+            if self.times_s[rows].size
+            else None
+        )
+
 
 def resampled(series: ContinuousSeries, centres_s: np.ndarray, width_s: float) -> np.ndarray:
     """Values of a series in bins, low-passed so that nothing above the bins' Nyquist frequency folds back.
@@ -94,7 +104,9 @@ def resampled(series: ContinuousSeries, centres_s: np.ndarray, width_s: float) -
 def _filtered(
     times_s: np.ndarray, values: np.ndarray, centres_s: np.ndarray, width_s: float, interval_s: float
 ) -> np.ndarray:
-    half_s = HALF_LENGTH_BINS * width_s
+    # A hair of slack, so that round-off does not take a sample at one end of the kernel and not at the other.
+    reach_bins = HALF_LENGTH_BINS + 1e-6
+    half_s = reach_bins * width_s
     first = np.searchsorted(times_s, centres_s - half_s)
     n_taps = int((np.searchsorted(times_s, centres_s + half_s) - first).max(initial=1)) or 1
     # A sample stands for no more than its own interval: next to a gap it must not stand for the gap.
@@ -107,7 +119,7 @@ def _filtered(
         taps = first[rows, None] + np.arange(n_taps)
         sample = np.minimum(taps, times_s.size - 1)
         since = (times_s[sample] - centres_s[rows, None]) / width_s
-        inside = (taps < times_s.size) & (np.abs(since) < HALF_LENGTH_BINS)
+        inside = (taps < times_s.size) & (np.abs(since) <= reach_bins)
         weight = np.where(inside, _kernel(since), 0.0) * stands_for[sample] / width_s
         total = weight.sum(axis=1)
         covered = np.abs(total - 1) <= 1 - COVERED

@@ -10,6 +10,7 @@ import numpy as np
 
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn
 from dynaprobe.recordings.series import ContinuousSeries
+from dynaprobe.recordings.session import ReadingAccount
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class SessionTables:
         declared: what the file itself says about its columns, as files written by `write_nwb` do.
         series: continuous series by name.
         resolution_ms: width of the bins in which the file counts spikes, or None where it has their times.
-        left_out: what the reader could not read, by reason in words.
+        account: what the reader left out and decided itself.
     """
 
     where: Path
@@ -42,4 +43,4 @@ class SessionTables:
     declared: ColumnMapping = DEFAULT_MAPPING
     series: Mapping[str, ContinuousSeries] = field(default_factory=dict)
     resolution_ms: float | None = None
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    account: ReadingAccount = field(default_factory=ReadingAccount)

@@ -97,7 +97,8 @@ def _areas(row: Mapping[str, Any]) -> list[str]:
 
 
 def _bin_s(rows: Rows, arrays: ArrayMapping, path: Path) -> float:
-    widths = {float(np.ravel(row["bin_size"])[0]) for row in rows if np.size(row.get("bin_size", [])) == 1}
+    found = [np.asarray(row.get("bin_size", [])) for row in rows]
+    widths = {float(width.item()) for width in found if width.size == 1 and width.dtype.kind in "iuf"}
     if not widths and arrays.dt_ms is not None:
         return arrays.dt_ms * 1e-3
     if len(widths) != 1 or not 0 < max(widths) < LONGEST_BIN_S:
