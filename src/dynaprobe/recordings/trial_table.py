@@ -101,12 +101,14 @@ def _bin_s(rows: Rows, arrays: ArrayMapping, path: Path) -> float:
     widths = {float(width.item()) for width in found if width.size == 1 and width.dtype.kind in "iuf"}
     if not widths and arrays.dt_ms is not None:
         return arrays.dt_ms * 1e-3
+    remedy = "Bin all trials alike" if len(widths) > 1 else "Divide it by 1000 where it is in ms"
+    remedy = remedy if widths else "Give the width: --map arrays.dt_ms=10"
     if len(widths) != 1 or not 0 < max(widths) < LONGEST_BIN_S:
         raise DataError(
             "bin_size",
             rule="be one width in s, below 1, in every trial",
             received=sorted(widths) or "a table without it",
-            remedy="Correct it, or give the width: --map arrays.dt_ms=10" if not widths else "Divide ms by 1000",
+            remedy=remedy,
             where=path,
         )
     return widths.pop()
