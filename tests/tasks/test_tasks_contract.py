@@ -31,6 +31,8 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "catch_fraction": 0.0,
         },
         "from go, two radii": {"target_visible": "from_go", "radii": (0.5, 1.5), "dt_ms": 7.0},
+        "flash": {"target_visible": "flash", "flash_ms": 60.0},
+        "off around go": {"target_visible": "off_around_go", "n_targets": 3},
     }
 }
 CASES = {name: (name, {}) for name in TASKS} | {

@@ -15,6 +15,7 @@ from dynaprobe.core.random import key
 from dynaprobe.core.settings import parse
 from dynaprobe.core.trials import Trials
 from dynaprobe.tasks.reach import ONSET_FRACTION, DelayedReach
+from dynaprobe.tasks.reach_axes import DELAY_LAWS, NEW_LOCATIONS, VISIBILITY, reach_variant
 
 TASK = DelayedReach()
 N_TRIALS = 4000
@@ -177,11 +178,18 @@ class TestReach:
 
 class TestInputs:
     HOLD = slice(0, 70)  # trial start to go cue: 200 + 500 ms
-    SHOWN = (("throughout", slice(20, 170)), ("until_go", slice(20, 70)), ("from_go", slice(70, 170)))
+    SHOWN = (
+        ("throughout", slice(20, 170)),
+        ("until_go", slice(20, 70)),
+        ("flash", slice(20, 35)),
+        ("off_around_go", slice(20, 80)),  # in the middle of -200 to 400 ms about the go cue
+        ("from_go", slice(70, 170)),
+    )
 
     @pytest.mark.parametrize(("visible", "bins"), SHOWN)
     def test_the_target_is_seen_when_and_only_when_it_should(self, visible: str, bins: slice) -> None:
-        once = simple(target_visible=visible)
+        once = simple(target_visible=visible, no_delay_fraction=0.0)
+        assert event(once, "target_off")[0] == 10 * bins.stop
         theta = np.deg2rad(np.arange(8) * 45)
         expected = np.zeros((8, TASK.timeline.n_bins, 2))
         expected[:, bins] = np.stack([np.cos(theta), np.sin(theta)], -1)[:, None]
@@ -198,9 +206,9 @@ class TestInputs:
         np.testing.assert_array_equal(n_held, np.ceil(go_ms[reaches] / 10 - 1e-4))
 
     def test_what_is_seen_does_not_change_what_is_asked(self) -> None:
-        targets = [simple(target_visible=visible).targets for visible, _ in self.SHOWN]
-        np.testing.assert_array_equal(targets[0], targets[1])
-        np.testing.assert_array_equal(targets[0], targets[2])
+        targets = [simple(target_visible=visible, no_delay_fraction=0.0).targets for visible, _ in self.SHOWN]
+        for others in targets[1:]:
+            np.testing.assert_array_equal(targets[0], others)
 
     def test_a_target_from_the_go_cue_is_never_seen_in_a_catch_trial(self) -> None:
         batch = make_trials(TASK.with_changes({"target_visible": "from_go"}), key(0, "from"), 512)
@@ -213,6 +221,64 @@ class TestInputs:
         inputs = np.asarray(trials.inputs)[together]
         seen = np.abs(inputs[..., :2]).max(-1) > 0
         assert not (seen & (inputs[..., 2] == 1)).any()
+
+    def test_a_target_that_goes_off_at_random_is_uniform_about_the_go_cue(self) -> None:
+        changes = {"target_visible": "off_around_go", "target_off_range_ms": (-100, 300), "no_delay_fraction": 0}
+        batch = make_trials(TASK.with_changes({**changes, "delay_range_ms": (600, 900)}), key(0, "off"), N_TRIALS)
+        off_ms = (event(batch, "target_off") - event(batch, "go_cue"))[np.asarray(batch.condition) >= 0]
+        # Single precision at a second is a ten-thousandth of a millisecond.
+        assert kstest(np.clip(off_ms, -100, 300), "uniform", args=(-100, 400)).pvalue > SAMPLING
+        assert abs(off_ms - np.clip(off_ms, -100, 300)).max() < 1e-3
+        assert abs(np.corrcoef(off_ms, event(batch, "target_on")[np.asarray(batch.condition) >= 0])[0, 1]) < 0.1
+
+    def test_a_target_that_goes_off_at_random_is_seen_for_as_long_as_a_flash(self) -> None:
+        changes = {"target_visible": "off_around_go", "target_off_range_ms": (-400, 0), "flash_ms": 170.0}
+        batch = make_trials(TASK.with_changes(changes), key(0, "off"), 1024)
+        reaches = np.asarray(batch.condition) >= 0
+        seen_ms = (event(batch, "target_off") - event(batch, "target_on"))[reaches]
+        assert seen_ms.min() >= 170 - 1e-3
+        together = (event(batch, "target_on") == event(batch, "go_cue"))[reaches]
+        assert together.any()
+        np.testing.assert_allclose(seen_ms[together], 170, atol=1e-3)
+
+    def test_a_flash_is_as_long_as_it_is_in_catch_trials_too(self) -> None:
+        batch = make_trials(TASK.with_changes({"target_visible": "flash"}), key(0, "flash"), 512)
+        shown = np.isfinite(event(batch, "target_on"))
+        n_seen = (np.abs(np.asarray(batch.inputs)[..., :2]).max(-1) > 0).sum(1)
+        # 150 ms cover 15 bin starts, or one more or less by round-off of where they begin.
+        assert set(n_seen[shown].tolist()) <= {14, 15, 16}
+        assert not n_seen[~shown].any()
+
+    def test_when_the_target_goes_off_does_not_change_the_other_draws(self, trials: Trials) -> None:
+        other = make_trials(TASK.with_changes({"target_visible": "off_around_go"}), key(0, "reach"), N_TRIALS)
+        for name in ("target_on", "go_cue", "trial_end"):
+            np.testing.assert_array_equal(event(other, name), event(trials, name))
+
+
+class TestAxes:
+    @pytest.mark.parametrize("visibility", VISIBILITY)
+    @pytest.mark.parametrize("delay_law", DELAY_LAWS)
+    def test_every_pair_is_a_task_or_is_refused_because_nothing_would_be_seen(
+        self, visibility: str, delay_law: str
+    ) -> None:
+        if (visibility, delay_law) == ("until_go", "mixed"):
+            with pytest.raises(SettingsError, match=r"no_delay_fraction is 0 with target_visible 'until_go'"):
+                reach_variant(TASK, visibility=visibility, delay_law=delay_law)
+            return
+        task = reach_variant(TASK, visibility=visibility, delay_law=delay_law)
+        batch = make_trials(task, key(0, "axes"), 64)
+        reaches = np.asarray(batch.condition) >= 0
+        assert (np.abs(np.asarray(batch.inputs)[reaches, :, :2]).max((1, 2)) > 0).all()
+
+    def test_an_unknown_row_is_answered_with_the_known_ones(self) -> None:
+        with pytest.raises(SettingsError, match="delay_law must be one of mixed, delayed, short, long, but got x"):
+            reach_variant(TASK, delay_law="x")
+
+    def test_new_locations_are_where_they_say(self) -> None:
+        between = TASK.with_changes(NEW_LOCATIONS["between"]).conditions.rows
+        assert not {row[0] for row in between} & {row[0] for row in TASK.conditions.rows}
+        assert len(TASK.with_changes(NEW_LOCATIONS["sweep"]).conditions) == 72
+        assert len(TASK.with_changes(NEW_LOCATIONS["radii"]).conditions) == 48
 
 
 class TestConditions:
@@ -265,8 +331,15 @@ class TestPerformance:
         ({"catch_fraction": 1.5}, "catch_fraction must be less than or equal to 1, but got 1.5."),
         (
             {"target_visible": "always"},
-            "target_visible must be 'throughout', 'until_go' or 'from_go', but got always.",
+            "target_visible must be 'throughout', 'until_go', 'flash', 'off_around_go' or 'from_go', "
+            "but got always.",
         ),
+        (
+            {"target_visible": "until_go"},
+            "DelayedReach must satisfy: no_delay_fraction is 0 with target_visible 'until_go', "
+            "but got {'no_delay_fraction': 0.2, 'target_visible': 'until_go'}.",
+        ),
+        ({"flash_ms": 0}, "flash_ms must be greater than 0, but got 0."),
         ({"post_ms": -1}, "post_ms must be greater than or equal to 0, but got -1."),
         (
             {"delay_range_ms": (300, 100)},

@@ -76,6 +76,7 @@ EVENT_WORDS = {
     "movement_end": "movement end",
     "trial_end": "trial end",
     "target_change": "target change",
+    "target_off": "target off",
 }
 EPOCH_GREYS = ("#ffffff", "#e9eef5", "#fbf1e2", "#f3f3f3", "#eaf4ea", "#f6eaf1")
 

@@ -181,6 +181,7 @@ def teacher_recording(
         baseline_range_ms=(400.0, 400.0),
         catch_fraction=0.0,
         target_visible="until_go",
+        no_delay_fraction=0.0,
     )
     trials = task.condition_trials(n_repeats)
     rng = generator(seed, "teacher", "reaction_time")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erf
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from pydantic import Field, model_validator
 
 from dynaprobe.core.timeline import Epoch, Timeline, in_interval, n_bins
@@ -19,9 +19,12 @@ from dynaprobe.tasks.kinematics import movement_onset_ms
 
 Milliseconds = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Visibility = Literal["throughout", "until_go", "flash", "off_around_go", "from_go"]
 
 # Movement onset is where speed first exceeds this fraction of its peak, for targets and for networks alike.
 ONSET_FRACTION = 0.2
+# Folded into the key for the time at which the target goes off: the other draws of a trial stay as they are.
+OFF_STREAM = 1_000_003
 # The target speed peaks at the radius; an output that never gets to a fifth of it is not a reach.
 LEAST_PEAK_FRACTION = 0.2
 
@@ -52,7 +55,14 @@ class DelayedReach(AbstractTask):
         movement_ms: length of the movement epoch, which starts at the go cue.
         post_ms: time after the movement epoch in which the position must be held.
         catch_fraction, catch_ms: fraction and length of catch trials.
-        target_visible: ``throughout`` (target onset to end of movement), ``until_go``, or ``from_go``.
+        target_visible: when the target is seen. ``throughout``: from target onset to the end of movement;
+            ``until_go``: from target onset to the go cue; ``flash``: for `flash_ms` from target onset;
+            ``off_around_go``: from target onset until go cue + U(`target_off_range_ms`), but for `flash_ms` at
+            least; ``from_go``: from the go cue to the end of movement. In a catch trial, where no go cue ends it,
+            a target that is shown stays to the end, except for a flash.
+        flash_ms: length of a flash, and the least time for which a target that goes off at random is seen.
+        target_off_range_ms: when the target goes off after the go cue (before it, if negative), drawn uniformly;
+            in `condition_trials` it is the middle of the range.
     """
 
     dt_ms: Annotated[float, Field(gt=0)] = 10.0
@@ -72,14 +82,19 @@ class DelayedReach(AbstractTask):
     post_ms: Milliseconds = 300.0
     catch_fraction: Fraction = 0.1
     catch_ms: Annotated[float, Field(gt=0)] = 2000.0
-    target_visible: Literal["throughout", "until_go", "from_go"] = "throughout"
+    target_visible: Visibility = "throughout"
+    flash_ms: Annotated[float, Field(gt=0)] = 150.0
+    target_off_range_ms: tuple[float, float] = (-200.0, 400.0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in ("baseline_range_ms", "delay_range_ms"):
+        for name in ("baseline_range_ms", "delay_range_ms", "target_off_range_ms"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} runs from low to high")
+        if self.target_visible == "until_go" and self.no_delay_fraction > 0:
+            # Target and go cue together: the target would go off as it comes on, and could not be reached for.
+            raise ValueError("no_delay_fraction is 0 with target_visible 'until_go'")
         if self.reaction_time_ms + self.reach_ms > self.movement_ms:
             raise ValueError("movement_ms holds reaction_time_ms and reach_ms")
         return self
@@ -134,7 +149,10 @@ class DelayedReach(AbstractTask):
         delay_ms = jnp.where(jax.random.bernoulli(keys[3], self.no_delay_fraction, (n_trials,)), 0.0, delay_ms)
         catch = jax.random.bernoulli(keys[4], self.catch_fraction, (n_trials,))
         shown = ~catch | jax.random.bernoulli(keys[5], 0.5, (n_trials,))
-        return self._build(condition, baseline_ms, delay_ms, catch, shown)
+        uniform = jax.random.uniform(jax.random.fold_in(key, OFF_STREAM), (n_trials,), dtype=jnp.float32)
+        low_ms, high_ms = self.target_off_range_ms
+        events_ms = self._events(baseline_ms, delay_ms, catch, shown, low_ms + (high_ms - low_ms) * uniform)
+        return self._build(condition, events_ms, catch)
 
     def condition_trials(self, n_repeats: int = 1) -> Trials:
         """`n_repeats` trials of every condition with the mean baseline and `analysis_delay_ms`."""
@@ -142,7 +160,10 @@ class DelayedReach(AbstractTask):
         everywhere = jnp.ones(condition.shape, dtype=jnp.float32)
         never = jnp.zeros(condition.shape, dtype=bool)
         baseline_ms = min(max(self.baseline_mean_ms, self.baseline_range_ms[0]), self.baseline_range_ms[1])
-        return self._build(condition, baseline_ms * everywhere, self.analysis_delay_ms * everywhere, never, ~never)
+        delay_ms, off_ms = self.analysis_delay_ms * everywhere, sum(self.target_off_range_ms) / 2 * everywhere
+        return self._build(
+            condition, self._events(baseline_ms * everywhere, delay_ms, never, ~never, off_ms), never
+        )
 
     def performance(
         self, outputs: Float[Array, "trial time output"], trials: Trials
@@ -181,27 +202,51 @@ class DelayedReach(AbstractTask):
         )
         return events_ms
 
+    def _events(
+        self,
+        baseline_ms: Float[Array, " trial"],
+        delay_ms: Float[Array, " trial"],
+        catch: Bool[Array, " trial"],
+        shown: Bool[Array, " trial"],
+        off_ms: Float[Array, " trial"],
+    ) -> dict[str, Float[Array, " trial"]]:
+        """When everything happens; `catch` trials have no go cue, only `shown` ones a target."""
+        target_on = jnp.where(shown, baseline_ms, jnp.nan)
+        go_cue = jnp.where(catch, jnp.nan, baseline_ms + delay_ms)
+        movement_end = go_cue + self.movement_ms
+        trial_end = jnp.where(catch, self.catch_ms, movement_end + self.post_ms)
+        flash_end = target_on + self.flash_ms
+        latest = jnp.where(catch, trial_end, movement_end)
+        # NaN where there is no target: the larger and the smaller of NaN and anything are NaN.
+        target_off = {
+            "throughout": latest,
+            "until_go": jnp.where(catch, trial_end, go_cue),
+            "flash": jnp.minimum(flash_end, latest),
+            "off_around_go": jnp.where(
+                catch, trial_end, jnp.clip(go_cue + off_ms, jnp.minimum(flash_end, latest), latest)
+            ),
+            "from_go": movement_end,
+        }[self.target_visible]
+        return {
+            "trial_start": jnp.zeros_like(baseline_ms),
+            "target_on": target_on,
+            "go_cue": go_cue,
+            "move_onset": go_cue + self.reaction_time_ms + self._onset_after_reach_start_ms(),
+            "target_off": jnp.where(shown, target_off, jnp.nan),
+            "movement_end": movement_end,
+            "trial_end": trial_end,
+        }
+
     def _build(
         self,
         condition: Int[Array, " trial"],
-        baseline_ms: Float[Array, " trial"],
-        delay_ms: Float[Array, " trial"],
-        catch: Array,
-        shown: Array,
+        events_ms: dict[str, Float[Array, " trial"]],
+        catch: Bool[Array, " trial"],
     ) -> Trials:
-        """Trials from their timing; `catch` trials have no go cue, only `shown` ones have a target."""
+        """Trials from their timing."""
         timeline = self.timeline
         time_ms = jnp.asarray(timeline.time_ms, dtype=jnp.float32)
-        go_cue = jnp.where(catch, jnp.nan, baseline_ms + delay_ms)
-        movement_end = go_cue + self.movement_ms
-        events_ms = {
-            "trial_start": jnp.zeros_like(baseline_ms),
-            "target_on": jnp.where(shown, baseline_ms, jnp.nan),
-            "go_cue": go_cue,
-            "move_onset": go_cue + self.reaction_time_ms + self._onset_after_reach_start_ms(),
-            "movement_end": movement_end,
-            "trial_end": jnp.where(catch, self.catch_ms, movement_end + self.post_ms),
-        }
+        go_cue = events_ms["go_cue"]
         table = jnp.asarray(self.conditions.rows, dtype=jnp.float32)[condition]
         theta, radius = jnp.deg2rad(table[:, 0]), table[:, 1]
         target = (radius * jnp.stack([jnp.cos(theta), jnp.sin(theta)])).T
@@ -210,16 +255,10 @@ class DelayedReach(AbstractTask):
             inside: Array = in_interval(time_ms, start_ms[:, None], stop_ms[:, None], self.dt_ms)
             return inside.astype(jnp.float32)
 
-        # A catch trial ends without go cue and movement: hold and target then last until its end.
-        hold_off = jnp.where(catch, events_ms["trial_end"], go_cue)
-        first, last = {
-            "throughout": (events_ms["target_on"], movement_end),
-            "until_go": (events_ms["target_on"], go_cue),
-            "from_go": (jnp.where(shown, go_cue, jnp.nan), movement_end),
-        }[self.target_visible]
-        last = jnp.where(catch, events_ms["trial_end"], last)
-        visible = within(first, last)
-        hold = within(events_ms["trial_start"], hold_off)
+        first = go_cue if self.target_visible == "from_go" else events_ms["target_on"]
+        visible = within(first, events_ms["target_off"])
+        # A catch trial ends without go cue: hold then lasts until its end.
+        hold = within(events_ms["trial_start"], jnp.where(catch, events_ms["trial_end"], go_cue))
         inputs = jnp.concatenate([visible[..., None] * target[:, None, :], hold[..., None]], axis=-1)
 
         since_ms = time_ms - (go_cue + self.reaction_time_ms)[:, None]
