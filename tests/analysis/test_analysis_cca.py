@@ -79,6 +79,14 @@ def test_in_sample_equals_scikit_learn_on_pc_scores(pair: Any) -> None:
     np.testing.assert_allclose(found, wanted, atol=ITERATIVE)
 
 
+def test_in_sample_equals_cca_zoo_on_all_units(pair: Any) -> None:
+    linear = pytest.importorskip("cca_zoo.linear", reason="cca-zoo is not installed")
+    x, y = linear.CCA(4).fit_transform([centred_rows(rates) for rates in pair])
+    wanted = [np.corrcoef(x[:, k], y[:, k])[0, 1] for k in range(4)]
+    found = cca_similarity(*pair, n_pcs=None, n_components=4).data["correlation_in_sample"].values
+    np.testing.assert_allclose(found, np.abs(wanted), atol=SQUARED)
+
+
 @pytest.mark.parametrize("condition_mean", ["subtract", "keep"])
 def test_held_out_equals_a_plain_loop_over_conditions(pair: Any, condition_mean: Any) -> None:
     products = np.zeros((3, 3))

@@ -99,4 +99,4 @@ def _unbiased(x: PreparedKernel, y: PreparedKernel) -> float:
     # Rows add to 0, so that K~ 1 is minus the diagonal of K.
     n, own_x, own_y = x.rows.shape[0], x.tied.ravel(), y.tied.ravel()
     ends = float(own_x.sum() * own_y.sum()) / ((n - 1) * (n - 2))
-    return apart + ends - 2 / (n - 2) * float(own_x @ own_y)
+    return float(apart + ends - 2 / (n - 2) * float(own_x @ own_y))

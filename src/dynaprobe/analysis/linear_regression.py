@@ -216,10 +216,8 @@ def _error_of_penalties(
     gain, A, B, M = _in_axes(x, products, fold, without, penalties=PENALTIES)
     linear = (A * B).sum(axis=1)
     quadratic = M * (A @ A.T)
-    error: np.ndarray = (
-        np.trace(y.own.test[fold, without]) - 2 * gain @ linear + ((gain @ quadratic) * gain).sum(axis=1)
-    )
-    return error
+    power = np.trace(y.own.test[fold, without])
+    return np.asarray(power - 2 * gain @ linear + ((gain @ quadratic) * gain).sum(axis=1))
 
 
 def _in_axes(
@@ -264,4 +262,5 @@ def _r2(errors: np.ndarray, powers: np.ndarray) -> float:
 
 
 def _r2_units(errors: np.ndarray, powers: np.ndarray) -> np.ndarray:
-    return 1 - np.divide(errors, powers, out=np.full_like(errors, np.nan), where=powers > 0)
+    missed: np.ndarray = np.divide(errors, powers, out=np.full_like(errors, np.nan), where=powers > 0)
+    return 1 - missed

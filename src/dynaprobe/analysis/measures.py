@@ -15,6 +15,7 @@ import xarray as xr
 
 from dynaprobe.analysis.cca import compare_cca, prepare_cca
 from dynaprobe.analysis.cka import compare_cka, prepare_cka
+from dynaprobe.analysis.dynamical_similarity import compare_dynamics, prepare_dynamics
 from dynaprobe.analysis.linear_regression import compare_back, compare_forth, prepare_regression
 from dynaprobe.analysis.matrix import check_matched, one_thread
 from dynaprobe.analysis.rsa import compare_rsa, prepare_rsa
@@ -120,6 +121,14 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_rsa,
         compare_rsa,
+    ),
+    Measure(
+        "dsa_distance",
+        "angle between linear dynamics, DSA (0 to 3.14 rad)",
+        "distance",
+        True,
+        prepare_dynamics,
+        compare_dynamics,
     ),
 )
 
