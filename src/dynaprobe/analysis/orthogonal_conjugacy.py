@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import expm
 
 from dynaprobe.core.random import generator
 
@@ -21,9 +22,11 @@ FORMS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
     lambda M: M.T @ M - M @ M.T,
 )
 # After so many steps from every start only the best few go on.
-N_SCOUTING, N_KEPT, N_STEPS = 20, 4, 400
+N_SCOUTING, N_KEPT = 20, 4
+# Newton's method ends the walk where its Hessian, of n (n - 1) / 2 angles, is small; beyond, gradient steps do.
+MOST_FOR_NEWTON, N_NEWTON, N_STEPS = 20, 50, 2000
 # A walk has arrived when this many steps add less than this fraction of the product of the norms.
-N_STALLED, ARRIVED = 20, 1e-9
+N_STALLED, ARRIVED = 20, 1e-12
 
 
 def best_conjugation(
@@ -35,7 +38,7 @@ def best_conjugation(
     is and are taken off, which leaves a well scaled problem for slow dynamics, whose matrices are near the
     identity. f has many local maxima and, unless both matrices are symmetric or both skew, no closed form; so it
     is climbed along its gradient on the group, ``W = G Q' - Q G'`` with ``G = A Q B' + A' Q B``, by Cayley steps
-    ``Q <- (I - t W / 2)^-1 (I + t W / 2) Q`` of Barzilai and Borwein's length that are halved until f grows, from
+    ``Q <- (I - t W / 2)^-1 (I + t W / 2) Q`` of Barzilai and Borwein's length, and then by Newton's steps, from
     several starts: the identity, the eigenvectors of symmetric forms such as ``A + A'`` and ``A'A`` matched with
     those of B, and random rotations and reflections. An exact conjugacy of matrices in general position is among
     the starts. Swapping A and B transposes Q and changes nothing else.
@@ -56,9 +59,15 @@ def best_conjugation(
     first, second = flat[0] / norms[0], flat[1] / norms[1]
     Q, value = _climb(first, second, _starts(first, second, seed=seed), n_steps=N_SCOUTING)
     best = np.argsort(-value, kind="stable")[:N_KEPT]
-    Q, value = _climb(first, second, Q[best], n_steps=N_STEPS)
+    if n <= MOST_FOR_NEWTON:
+        ends = [_newton(first, second, start) for start in Q[best]]
+        Q, value = np.stack([end[0] for end in ends]), np.array([end[1] for end in ends])
+    else:
+        Q, value = _climb(first, second, Q[best], n_steps=N_STEPS)
     top = int(np.argmax(value))
-    return Q[top], trace + float(value[top]) * norms[0] * norms[1]
+    # Q and -Q are one conjugation.
+    best_Q = Q[top] * (-1.0 if Q[top].sum() < 0 else 1.0)
+    return best_Q, trace + float(value[top]) * norms[0] * norms[1]
 
 
 def _starts(A: np.ndarray, B: np.ndarray, *, seed: int) -> Float[np.ndarray, "start n n"]:
@@ -118,6 +127,44 @@ def _climb(
         length = np.where(better, np.clip(proposed, 1e-3, 20.0), length / 4)
         keep = better[:, None, None]
         Q, W, value = np.where(keep, tried, Q), np.where(keep, new_W, W), np.where(better, new_value, value)
+    return Q, value
+
+
+def _newton(A: np.ndarray, B: np.ndarray, Q: Float[np.ndarray, "n n"]) -> tuple[Float[np.ndarray, "n n"], float]:
+    """The maximum next to one start.
+
+    With ``T = Q B Q'`` and E_k the elementary skew matrices, ``f(exp(sum w_k E_k) Q)`` has the gradient
+    ``<A, [E_k, T]>`` and the Hessian ``-(<[E_k, A], [E_l, T]> + <[E_l, A], [E_k, T]>) / 2`` in w.
+    """
+    n = A.shape[0]
+    rows, columns = np.triu_indices(n, 1)
+    basis = np.zeros((rows.size, n, n))
+    basis[np.arange(rows.size), rows, columns] = 1.0
+    basis[np.arange(rows.size), columns, rows] = -1.0
+    D = (basis @ A - A @ basis).reshape(rows.size, -1)
+    value = float((A * (Q @ B @ Q.T)).sum())
+    for _ in range(N_NEWTON):
+        T = Q @ B @ Q.T
+        C = (basis @ T - T @ basis).reshape(rows.size, -1)
+        gradient, half = C @ A.ravel(), D @ C.T
+        # f is not concave everywhere: each axis of the Hessian is climbed with its size, whatever its sign.
+        curvature, axes = np.linalg.eigh((half + half.T) / 2)
+        size = np.maximum(np.abs(curvature), 1e-8 * np.abs(curvature).max())
+        step = axes @ (axes.T @ gradient / size)
+        # A step of more than a radian or so leaves the quadratic behind.
+        step *= min(1.0, 1.0 / max(float(np.linalg.norm(step)), 1e-300))
+        for _ in range(20):
+            tried = expm(np.tensordot(step, basis, axes=1)) @ Q
+            new = float((A * (tried @ B @ tried.T)).sum())
+            if new > value:
+                break
+            step /= 4
+        gain = new - value
+        if gain <= 0:
+            break
+        Q, value = tried, new
+        if gain < ARRIVED:
+            break
     return Q, value
 
 
