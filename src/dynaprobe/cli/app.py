@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 RecordingOption = Annotated[
     Path | None,
-    typer.Option("--recording", help="NWB file, or folder of NWB files pooled into one population."),
+    typer.Option("--recording", help="A .nwb, .mat or .nc file, or a folder of one kind, pooled."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of this run; new, or a run's with --resume.")]
 SeedOption = Annotated[
@@ -34,7 +34,12 @@ SetOption = Annotated[
 ]
 MapOption = Annotated[
     list[str] | None,
-    typer.Option("--map", help="A column of the file by its role, e.g. --map go_cue=go_time; may be repeated."),
+    typer.Option(
+        "--map",
+        help="A column of the file by its role, e.g. --map go_cue=go_time or direction=target_angle; trials by "
+        "value, e.g. where=success==1; axes of arrays, e.g. arrays.dims=unit,time,condition. May be repeated; "
+        "docs/recordings.md has them all.",
+    ),
 ]
 
 # With this code Typer ends on Ctrl-C, without a word.
@@ -221,6 +226,31 @@ def fixed_points(
     progress.say(f"Starts without a fixed point: {points.status}")
     if out is not None:
         progress.say(f"All points are in {write_tree(out, {'fixed_points': points.to_dataset()})}")
+
+
+@app.command()
+def recording(
+    path: Annotated[Path, typer.Argument(help="A .nwb, .mat, .nc or .npz file, or a folder of one kind.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Also write it to this file: .nc, or .nwb where it has trials.")
+    ] = None,
+    settings_: SettingsOption = None,
+    map_: MapOption = None,
+) -> None:
+    """Say what is read from a recording, how, and what is left out; convert it."""
+    from dynaprobe.cli.inputs import column_mapping
+    from dynaprobe.recordings.account import psth_account, recording_account
+    from dynaprobe.recordings.export import write_recording
+    from dynaprobe.recordings.load import kind_of, load_psth, load_recording
+
+    progress = TerminalProgress()
+    mapping = column_mapping(settings_, map_ or [])
+    averages = kind_of(path, mapping) == "psth"
+    found = load_psth(path, mapping) if averages else load_recording(path, mapping)
+    for line in psth_account(found) if averages else recording_account(found):
+        progress.say(line)
+    if to is not None:
+        progress.say(f"Written to {write_recording(found, to)}")
 
 
 @app.command("simulate-recording")

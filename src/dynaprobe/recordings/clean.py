@@ -32,7 +32,7 @@ from dynaprobe.recordings.columns import (
     missing_column,
 )
 from dynaprobe.recordings.onset import movement_onset_s, speed_series
-from dynaprobe.recordings.selection import check_not_test_segments, remarks, select
+from dynaprobe.recordings.selection import check_trials, remarks, select
 from dynaprobe.recordings.session import ReadingAccount, Session
 from dynaprobe.recordings.tables import SessionTables
 from dynaprobe.recordings.targets import with_direction
@@ -72,7 +72,7 @@ def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions
     """
     before = tables.account
     notes = _Notes(Counter(before.left_out), Counter(before.mended), list(before.rules))
-    check_not_test_segments(tables)
+    check_trials(tables)
     tables, mapping, derived = with_direction(tables, mapping.over(tables.declared))
     # Counted before trials are chosen: an index keeps its angle whichever trials are read.
     n_directions = n_directions or mapping.n_directions or _counted_directions(tables, mapping)
@@ -100,7 +100,7 @@ def build_session(tables: SessionTables, mapping: ColumnMapping, *, n_directions
 
 def largest_index(tables: SessionTables, mapping: ColumnMapping) -> int | None:
     """How many directions the index of a file counts at least, or None where it gives angles."""
-    check_not_test_segments(tables)
+    check_trials(tables)
     tables, mapping, _ = with_direction(tables, mapping.over(tables.declared))
     return _counted_directions(tables, mapping)
 
@@ -130,10 +130,9 @@ def _trials(
     for entry in events:
         times_s, was_array = _event_times(tables, entry.column)
         outside = outside_trials(frame, times_s)
-        if not entry.certain and outside.any():
-            notes.rules.append(
-                f"{entry.column} is not read as an event: some of its times lie outside their trials"
-            )
+        if not entry.certain and (outside.any() or np.isnan(times_s).all()):
+            why = "some of its times lie outside their trials" if outside.any() else "no trial has a time"
+            notes.rules.append(f"{entry.column} is not read as an event: {why}")
             continue
         check_clock(entry.column, times_s, outside, tables.where)
         notes.leave_out(int(outside.sum()), f"times of {entry.event} outside their trials")

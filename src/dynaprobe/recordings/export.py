@@ -20,7 +20,7 @@ from dynaprobe.core.rates import check_rates
 from dynaprobe.recordings.netcdf import RATES_NAME, session_dataset
 from dynaprobe.recordings.nwb import CONDITION_MARK, EVENT_MARK, RESOLUTION_MARK
 from dynaprobe.recordings.series import ContinuousSeries
-from dynaprobe.recordings.session import Session
+from dynaprobe.recordings.session import Recording, Session
 
 # NWB demands a date, and sessions have a clock but no date. A fixed one keeps same sessions same.
 NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -73,6 +73,26 @@ def write_netcdf(what: Session | xr.DataArray, path: Path | str) -> Path:
     content = BytesIO()
     data.to_netcdf(content, engine="h5netcdf")
     return _written(path, content)
+
+
+def write_recording(what: Recording | xr.DataArray, path: Path | str) -> Path:
+    """Write what was loaded to `path`, as its ending says: ``.nwb`` (trials only) or ``.nc``.
+
+    Raises:
+        DataError: another ending, averages as NWB, or several sessions, which one file cannot hold.
+    """
+    path = Path(path)
+    if isinstance(what, Recording):
+        if what.n_sessions > 1:
+            raise DataError(
+                "the recording to write",
+                rule="be one session, as one file holds one",
+                received=f"{what.n_sessions} sessions",
+                remedy="Convert its files one at a time",
+                where=what.source,
+            )
+        return write_nwb(what.sessions[0], path) if path.suffix == ".nwb" else write_netcdf(what.sessions[0], path)
+    return write_netcdf(what, path)
 
 
 def _checked(path: Path | str, ending: str) -> Path:

@@ -162,7 +162,7 @@ def _unknown(path: Path) -> DataError:
             rule=f"end in {endings}",
             received=f"{path.name}, which may hold pickled Python objects",
             remedy="Save plain arrays with numpy.savez; a pickle can run any code when it is opened, so none is",
-            where=path.parent,
+            where=path,
         )
     return _error("the recording", f"end in {endings}", path.name, path)
 

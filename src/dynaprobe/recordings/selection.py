@@ -89,12 +89,20 @@ def remarks(tables: SessionTables, conditions: Sequence[str]) -> list[str]:
     return said
 
 
-def check_not_test_segments(tables: SessionTables) -> None:
-    """Refuse the file of a benchmark from which the cues and conditions were taken away.
+def check_trials(tables: SessionTables) -> None:
+    """Refuse a table without rows, and the file of a benchmark from which cues and conditions were taken away.
 
     Raises:
-        DataError: all trials belong to the test split and there is no go cue.
+        DataError: no trial, or trials of the test split alone and no go cue.
     """
+    if not max((len(column) for column in tables.trial_columns.values()), default=0):
+        raise DataError(
+            "the trials",
+            rule="hold at least one row",
+            received=f"a table without rows, with the columns {', '.join(tables.trial_columns) or 'none'}",
+            remedy="Check that the trials were written into this file",
+            where=tables.where,
+        )
     split = tables.trial_columns.get("split")
     if split is None or {"go_cue_time", "target_on_time"} & set(tables.trial_columns):
         return
