@@ -124,7 +124,7 @@ def changed(name: str, value: Any, *, trial: int | None = None) -> list[dict[str
     ("rows", "sentence"),
     [
         (changed("bin_size", np.array([[10.0]])), r"bin_size must be one width in s, below 1, .*got \[10\.0\]"),
-        (changed("bin_size", np.array([[0.02]]), trial=2), r"bin_size be one width in s.* \[0\.01, 0\.02\]\. Bin"),
+        (changed("bin_size", np.array([[0.02]]), trial=2), r"must be one width in s.* \[0\.01, 0\.02\]\. Bin"),
         (changed("bin_size", "none"), r"but got a table without it\. Give the width: --map arrays\.dt_ms=10"),
         (changed("M1_spikes", np.ones((150, 4)), trial=1), r"of the first trial, 3, 2, but got the sizes \("),
         (changed("M1_spikes", np.ones((9, 3)), trial=1), r"have as many bins in every area of a trial, but got 9"),

@@ -239,7 +239,7 @@ def recording(
 ) -> None:
     """Say what is read from a recording, how, and what is left out; convert it."""
     from dynaprobe.cli.inputs import column_mapping
-    from dynaprobe.recordings.account import psth_account, recording_account
+    from dynaprobe.recordings.account import account_of
     from dynaprobe.recordings.export import write_recording
     from dynaprobe.recordings.load import kind_of, load_psth, load_recording
 
@@ -247,7 +247,7 @@ def recording(
     mapping = column_mapping(settings_, map_ or [])
     averages = kind_of(path, mapping) == "psth"
     found = load_psth(path, mapping) if averages else load_recording(path, mapping)
-    for line in psth_account(found) if averages else recording_account(found):
+    for line in account_of(found):
         progress.say(line)
     if to is not None:
         progress.say(f"Written to {write_recording(found, to)}")

@@ -11,6 +11,11 @@ from dynaprobe.recordings.session import Recording
 MOST_NAMES = 12
 
 
+def account_of(what: Recording | xr.DataArray) -> list[str]:
+    """The account of whatever was read, see below."""
+    return recording_account(what) if isinstance(what, Recording) else psth_account(what)
+
+
 def recording_account(recording: Recording) -> list[str]:
     """A recording with trials: the summary, then events, conditions, series, and every decision of the reader."""
     lines = [recording.summary]
