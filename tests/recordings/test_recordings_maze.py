@@ -93,6 +93,13 @@ def test_a_missing_value_satisfies_nothing(write_file: WriteNwb) -> None:
     assert read_nwb(path, mapped(where=["score>=0"])).n_trials == 5
 
 
+def test_conditions_without_the_direction(tmp_path: Path) -> None:
+    path = write_nlb(tmp_path / "a.nwb")
+    assert read_nwb(path, mapped(conditions=["maze_id"])).conditions == ("maze_id",)
+    both = mapped(conditions=["maze_id"], direction="target_pos")
+    assert read_nwb(path, both).conditions == ("direction_deg", "maze_id")
+
+
 def test_test_segments_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must have cues and conditions, but got the test segments of"):
         load_recording(write_nlb(tmp_path / "test.nwb", cues=False))

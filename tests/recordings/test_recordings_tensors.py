@@ -96,12 +96,12 @@ def test_without_directions_conditions_are_numbered(tmp_path: Path) -> None:
         ({"t": None}, {}, r"the times must be in the file, as time_ms, .* or t, but got a file with dataT"),
         ({"t": TIME_MS[None] / 1e3}, {}, r"t must be in ms, but got steps of 0\.01, which look like seconds"),
         ({"other": VALUES}, {}, r"must be one array of three axes, .*Name the variable: --map arrays\.variable="),
-        ({"dataTensor": VALUES[:, :, 0]}, {}, r"Save an array of time x unit x condition"),
+        ({"dataTensor": VALUES[:, :, 0]}, {}, r"the file must hold trials \(a struct array .* or condition av"),
         ({"dataTensor": np.where(VALUES > 2, np.nan, VALUES)}, {}, r"tensor\.mat: rates must be finite"),
         ({"t": TIME_MS[None] ** 3}, {}, r"tensor\.mat: rates\.time must increase in equal steps"),
         ({"direction_deg": np.array([[0.0, np.nan, 1, 2]])}, {}, "must hold a direction for every condition"),
         ({}, {"dims": "time,unit"}, r"arrays\.dims must name time, unit and condition once each, but got time, u"),
-        ({}, {"variable": "t"}, "must be one array of three axes"),
+        ({}, {"variable": "t"}, r"the file must hold trials .* but got a file with dataTensor \(11 x 3 x 4\)"),
     ],
 )  # fmt: skip
 def test_usual_mistakes(tmp_path: Path, changes: dict[str, Any], arrays: dict[str, Any], sentence: str) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from mat_samples import WRITERS, write_mat5
+from scipy.io import savemat
 from trial_table_samples import BIN_S, table_rows
 
 from dynaprobe.core.errors import DataError
@@ -140,6 +142,18 @@ def test_what_cannot_be_counts(tmp_path: Path, rows: list[dict[str, Any]], sente
             row["PMd_spikes"] = row["PMd_spikes"][:n_bins]
     with pytest.raises(DataError, match=sentence):
         load_recording(saved(tmp_path, rows))
+
+
+def test_a_frame_of_pandas_saved_as_the_page_says(tmp_path: Path) -> None:
+    (wanted,) = load_recording(saved(tmp_path)).sessions
+    frame = pd.DataFrame(table_rows())
+    for name in ("trial_id", "tgtDir", "bin_size", *(name for name in frame if name.startswith("idx_"))):
+        frame[name] = [value.item() for value in frame[name]]
+    savemat(tmp_path / "Ada_CO.mat", {"trial_data": frame.to_dict("records")})
+    (session,) = load_recording(tmp_path / "Ada_CO.mat").sessions
+    pd.testing.assert_frame_equal(session.trials, wanted.trials)
+    for one, other in zip(session.spike_times_s, wanted.spike_times_s, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_width_from_the_mapping(tmp_path: Path) -> None:

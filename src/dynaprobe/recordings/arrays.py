@@ -86,6 +86,14 @@ def _read_npz(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def struct_rows(value: Any) -> list[dict[str, Any]] | None:
+    """The elements of a struct array or of a cell array of like structs, which Python writes; None for others."""
+    if not isinstance(value, list) or not value:
+        return None
+    rows = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in value]
+    return rows if all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows) else None
+
+
 def contents(values: Mapping[str, Any]) -> str:
     """The variables of a file in words, for messages."""
     said = [f"{name} ({_kind(value)})" for name, value in values.items()]
@@ -97,6 +105,7 @@ def _kind(value: Any) -> str:
         return " x ".join(map(str, value.shape)) or "a number"
     if isinstance(value, Unreadable):
         return f"a MATLAB {value.kind}, which only MATLAB can read"
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        return f"struct of {len(value)} with the fields {', '.join(list(value[0])[:8])}"
+    rows = struct_rows(value)
+    if rows is not None:
+        return f"struct of {len(rows)} with the fields {', '.join(list(rows[0])[:8])}"
     return "text" if isinstance(value, str) else f"cell array of {len(value)}" if isinstance(value, list) else "?"

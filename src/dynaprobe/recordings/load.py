@@ -10,7 +10,7 @@ from typing import Literal
 import xarray as xr
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.recordings.arrays import read_arrays
+from dynaprobe.recordings.arrays import contents, read_arrays
 from dynaprobe.recordings.clean import build_session, largest_index
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping
 from dynaprobe.recordings.netcdf import netcdf_kind, netcdf_psth, netcdf_tables
@@ -61,8 +61,14 @@ def kind_of(path: Path | str, mapping: ColumnMapping = DEFAULT_MAPPING) -> Kind:
             return "trials"
         if condition_struct(values, mapping.arrays) or tensor_names(values, mapping.arrays):
             return "psth"
-        # The reader says best what it looked for and what it found.
-        read_psth(file, mapping)
+        raise DataError(
+            "the file",
+            rule="hold trials (a struct array with counts in fields such as M1_spikes) or condition averages (an "
+            "array of three axes, or a struct array with the fields A and times)",
+            received=f"a file with {contents(values)}",
+            remedy="Save one of these; a MATLAB table becomes a struct array by table2struct",
+            where=file,
+        )
     raise _unknown(path)
 
 

@@ -45,7 +45,8 @@ def with_direction(tables: SessionTables, mapping: ColumnMapping) -> tuple[Sessi
     # The centre has no direction.
     degrees[(xy == 0).all(axis=1)] = np.nan
     mazes = tuple(m for m in MAZE_COLUMNS if not _is_array(columns.get(m)) and m in columns)
-    changed = {"direction": DERIVED, "conditions": mapping.conditions or (DERIVED, *mazes)}
+    # A direction that nobody named is a condition only where the conditions are left open or name it.
+    changed = {"direction": DERIVED if named else None, "conditions": mapping.conditions or (DERIVED, *mazes)}
     said = f"{DERIVED} is the angle of {name}{counted}, as seen from the origin of its coordinates"
     tables = replace(tables, trial_columns={**columns, DERIVED: degrees})
     return tables, mapping.model_copy(update=changed), said

@@ -12,7 +12,7 @@ import xarray as xr
 from dynaprobe.core.errors import DataError, RatesError
 from dynaprobe.core.rates import done, make_rates
 from dynaprobe.core.trials import ConditionTable
-from dynaprobe.recordings.arrays import ArrayMapping, contents, read_arrays
+from dynaprobe.recordings.arrays import ArrayMapping, contents, read_arrays, struct_rows
 from dynaprobe.recordings.columns import (
     DEFAULT_MAPPING,
     DIRECTION_COLUMNS,
@@ -65,8 +65,8 @@ def condition_struct(values: Mapping[str, Any], arrays: ArrayMapping) -> list[di
     """The struct array with one element per condition and the rates in its field A, if there is one."""
     names = [arrays.variable] if arrays.variable else list(values)
     for name in names:
-        rows = values.get(name)
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "A" in rows[0]:
+        rows = struct_rows(values.get(name))
+        if rows is not None and "A" in rows[0]:
             return rows
     return None
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.recordings.arrays import ArrayMapping, contents, read_arrays
+from dynaprobe.recordings.arrays import ArrayMapping, contents, read_arrays, struct_rows
 from dynaprobe.recordings.columns import DEFAULT_MAPPING, ColumnMapping, TrialColumn
 from dynaprobe.recordings.series import ContinuousSeries
 from dynaprobe.recordings.tables import SessionTables
@@ -35,8 +35,8 @@ Rows = list[dict[str, Any]]
 def trial_rows(values: Mapping[str, Any], arrays: ArrayMapping) -> Rows | None:
     """The struct array with one element per trial and spike counts in fields ``..._spikes``, if there is one."""
     for name in [arrays.variable] if arrays.variable else list(values):
-        rows = values.get(name)
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and _areas(rows[0]):
+        rows = struct_rows(values.get(name))
+        if rows is not None and _areas(rows[0]):
             return rows
     return None
 
