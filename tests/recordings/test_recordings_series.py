@@ -14,7 +14,15 @@ from dynaprobe.recordings.alongside import aligned_series
 from dynaprobe.recordings.binning import PsthSettings
 from dynaprobe.recordings.onset import BehaviourMapping, movement_onset_s, speed_series
 from dynaprobe.recordings.psth import psth
-from dynaprobe.recordings.series import BETA, CUTOFF, ContinuousSeries, resampled
+from dynaprobe.recordings.series import (
+    BETA,
+    CUTOFF,
+    HALF_LENGTH_BINS,
+    ContinuousSeries,
+    _exact_kernel,
+    _kernel,
+    resampled,
+)
 from dynaprobe.recordings.session import Recording, Session
 
 TIMES_S = np.arange(4000) / 1000.0
@@ -67,7 +75,12 @@ def test_the_filter_is_the_sum_it_says_it_is() -> None:
     kaiser = np.i0(BETA * np.sqrt(np.clip(1 - (u / 6) ** 2, 0, None))) / np.i0(BETA)
     h = np.where(inside, 2 * CUTOFF * np.sinc(2 * CUTOFF * u) * kaiser, 0.0)
     brute = (h * stands_for * x).sum() / (h * stands_for).sum()
-    assert resampled(make(x, times_s), np.array([centre]), width)[0, 0] == pytest.approx(brute, rel=1e-12)
+    assert resampled(make(x, times_s), np.array([centre]), width)[0, 0] == pytest.approx(brute, abs=1e-7)
+
+
+def test_the_looked_up_kernel_is_the_kernel() -> None:
+    bins = np.random.default_rng(0).uniform(-HALF_LENGTH_BINS, HALF_LENGTH_BINS, 100_000)
+    np.testing.assert_allclose(_kernel(bins), _exact_kernel(bins), atol=6e-9)
 
 
 @settings(max_examples=25, deadline=None)

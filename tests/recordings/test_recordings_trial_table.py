@@ -18,7 +18,7 @@ from dynaprobe.recordings.alongside import aligned_series
 from dynaprobe.recordings.binning import PsthSettings, binned
 from dynaprobe.recordings.columns import ColumnMapping
 from dynaprobe.recordings.load import kind_of, load_recording
-from dynaprobe.recordings.psth import psth
+from dynaprobe.recordings.psth import average, psth
 
 RAW = PsthSettings(dt_ms=10, sd_ms=0, min_trials=1)
 
@@ -63,6 +63,16 @@ def test_wider_bins_add_counts_and_finer_ones_are_refused(tmp_path: Path) -> Non
     for dt_ms in (5.0, 15.0):
         with pytest.raises(DataError, match=rf"dt_ms must be a multiple of the 10 ms .* but got {dt_ms:g} ms"):
             binned(recording, window, settings=RAW.with_changes({"dt_ms": dt_ms}))
+
+
+def test_trials_of_counts_have_halves(tmp_path: Path) -> None:
+    rates = binned(load_recording(saved(tmp_path)), [("go_cue", -200.0, 300.0)], settings=RAW)
+    whole, first, second = (average(rates, half=half)["go_cue"] for half in (None, 0, 1))
+    n_first, n_second = first.n_trials, second.n_trials
+    assert int(n_first.min()) == 2
+    assert int(n_second.min()) == 1
+    joined = (first.mean * n_first + second.mean * n_second) / (n_first + n_second)
+    np.testing.assert_allclose(joined.transpose(*whole.mean.dims), whole.mean, atol=1e-9)
 
 
 def test_nothing_outside_a_trial_is_observed(tmp_path: Path) -> None:

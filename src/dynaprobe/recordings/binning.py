@@ -202,7 +202,7 @@ def _check_resolution(recording: Recording, dt_ms: float) -> None:
                 "dt_ms",
                 rule=f"be a multiple of the {width_ms:g} ms in which the file counts spikes",
                 received=f"{dt_ms:g} ms",
-                remedy=f"Choose {width_ms:g} ms or a multiple, e.g. --set comparison.psth.dt_ms={width_ms:g}",
+                remedy=f"Set psth.dt_ms of the comparison to {width_ms:g} or a multiple of it",
                 where=session.identifier,
             )
 
