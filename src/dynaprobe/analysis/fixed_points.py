@@ -201,8 +201,7 @@ def _at_input(
     """Search from `starts` and then from `carried`, merge, linearise and put in order."""
     kind: Kind = "map" if residual.is_map else "vector_field"
     origins = np.concatenate([starts, carried])
-    drives = np.broadcast_to(u, (len(origins), len(u)))
-    found = search(residual, origins, drives, solver=solver, settings=settings, max_distance=max_distance)
+    found = search(residual, origins, u, solver=solver, settings=settings, max_distance=max_distance)
     rows: list[np.ndarray] = []
     is_slow: list[np.ndarray] = []
     member = np.full(len(origins), -1)

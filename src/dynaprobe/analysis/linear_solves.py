@@ -1,4 +1,4 @@
-"""Many small systems of linear equations at once: one matrix after another, on all cores."""
+"""Many small systems of linear equations at once: one matrix after another, chunks of them on all cores."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from dynaprobe.analysis.batches import in_chunks
 from dynaprobe.core.devices import n_cores
 
 TINY = 1e-300  # keeps a matrix of noughts from being singular
 
 
 class Solver:
-    """Solves systems by LAPACK in threads, each with whole matrices; a context, for it holds the threads.
+    """Solves systems by LAPACK, and hands chunks of work to threads; a context, for it holds the threads.
 
     XLA hands a batch of matrices to LAPACK one after another on one core. LAPACK's own threads only get in each
     other's way at these sizes, so they are switched off inside the context. The numbers do not depend on the
-    number of threads.
+    number of threads, because the chunks do not.
     """
 
     def __enter__(self) -> Self:
@@ -38,6 +40,17 @@ class Solver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def in_chunks(
+        self, function: Callable[..., tuple[Any, ...]], first: Any, *arrays: np.ndarray
+    ) -> list[np.ndarray]:
+        """As `dynaprobe.analysis.batches.in_chunks`, chunks divided among the threads, in 64-bit floats."""
+
+        def in_thread(*args: Any) -> tuple[Any, ...]:
+            with jax.enable_x64(True), np.errstate(all="ignore"):  # both hold for one thread only
+                return function(*args)
+
+        return in_chunks(in_thread, first, *arrays, run_all=self._pool.map)
 
     def newton(
         self, J: Float[np.ndarray, "row n n"], F: Float[np.ndarray, "row n"], *, singular: float
@@ -54,7 +67,7 @@ class Solver:
             if regular[row]:
                 steps[row] = -lapack.dgetrs(factors, pivots, F[row], trans=1)[0]
 
-        self._for_all(one, len(F))
+        _for_all(one, len(F))
         return steps, regular
 
     def damped(
@@ -70,8 +83,24 @@ class Solver:
             if info == 0:
                 solutions[row] = solution
 
-        self._for_all(one, len(b))
+        _for_all(one, len(b))
         return solutions
+
+    def descent(
+        self, H: Float[np.ndarray, "row n n"], g: Float[np.ndarray, "row n"], shift: Float[np.ndarray, " row"]
+    ) -> Float[np.ndarray, "row n"]:
+        """``-(H + shift I)^-1 g`` of every row where that matrix is positive definite, else not finite."""
+        steps = np.full(g.shape, np.nan)
+
+        def one(row: int) -> None:
+            matrix = H[row].copy()
+            matrix.flat[:: len(matrix) + 1] += shift[row]
+            _, solution, info = lapack.dposv(matrix.T, g[row], overwrite_a=True)
+            if info == 0:
+                steps[row] = -solution
+
+        _for_all(one, len(g))
+        return steps
 
     def marquardt(
         self, J: Float[np.ndarray, "row n n"], F: Float[np.ndarray, "row n"], damping: Float[np.ndarray, " row"]
@@ -80,22 +109,22 @@ class Solver:
         steps = np.full(F.shape, np.nan)
 
         def one(row: int) -> None:
-            normal = J[row].T @ J[row]
-            diagonal = normal.reshape(-1)[:: len(normal) + 1]
+            # One triangle of J'J; the transpose of a row-major J is what BLAS reads without a copy.
+            normal = blas.dsyrk(1.0, J[row].T)
+            diagonal = normal.T.reshape(-1)[:: len(normal) + 1]
             diagonal += damping[row] * diagonal.mean() + TINY
-            _, _, solution, info = lapack.dgesv(normal.T, F[row] @ J[row], overwrite_a=True)
+            gradient = F[row] @ J[row]
+            _, solution, info = lapack.dposv(normal, gradient)
+            if info != 0:  # positive definite but for round-off
+                _, _, solution, info = lapack.dgesv(np.triu(normal) + np.triu(normal, 1).T, gradient)
             if info == 0:
                 steps[row] = -solution
 
-        self._for_all(one, len(F))
+        _for_all(one, len(F))
         return steps
 
-    def _for_all(self, function: Callable[[int], None], n_rows: int) -> None:
-        bounds = np.linspace(0, n_rows, self._n_threads + 1).astype(int)
 
-        def part(k: int) -> None:
-            with np.errstate(all="ignore"):
-                for row in range(bounds[k], bounds[k + 1]):
-                    function(row)
-
-        list(self._pool.map(part, range(self._n_threads)))
+def _for_all(function: Callable[[int], None], n_rows: int) -> None:
+    with np.errstate(all="ignore"):
+        for row in range(n_rows):
+            function(row)

@@ -2,7 +2,8 @@
 
 Newton's method where it works, Levenberg-Marquardt where the Jacobian is singular or the full step does not
 help, and last a damped Newton method on q = 1/2 |F|^2 with its exact Hessian for what has no zero to go to.
-Searches that are done leave the batch, so that one slow start does not keep the others computing.
+Searches that are done leave the batch, so that one slow start does not keep the others computing. A few starts
+go first; what they have found draws in whoever comes near, see `dynaprobe.analysis.basins`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from dynaprobe.analysis.batches import in_chunks
+from dynaprobe.analysis.basins import Basins, Known
 from dynaprobe.analysis.linear_solves import Solver
 from dynaprobe.analysis.root_steps import (
     LAMBDA_START,
@@ -32,6 +33,7 @@ from dynaprobe.core.settings import Settings
 
 Iteration = Callable[..., tuple[np.ndarray, ...]]
 UNSETTLED = (Outcome.NOT_CONVERGED, Outcome.STALLED, Outcome.STATIONARY)
+FIRST_GROUP, GROWTH = 32, 4  # starts that go first, and how many times more go in each group after
 
 
 class SearchSettings(Settings):
@@ -96,7 +98,7 @@ class Found(NamedTuple):
 def search(
     residual: Residual,
     starts: np.ndarray,
-    inputs: np.ndarray,
+    u: np.ndarray,
     *,
     solver: Solver,
     settings: SearchSettings,
@@ -107,49 +109,116 @@ def search(
     Args:
         residual: F.
         starts: ``(start, unit)``, float64.
-        inputs: input of every start, ``(start, input)``, float64.
+        u: the input, ``(input,)``, float64.
         solver: entered as a context.
         settings: tolerances and the number of iterations of each of the two stages.
         max_distance: how far from its own start a search may go, in state units.
     """
     values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
     tools = Tools(Problem(residual, Limits(*map(jnp.asarray, values))), solver)
+    basins = Basins(residual, u, solver, tol_merge=settings.tol_merge)
     n_starts = len(starts)
-    state = Search(
+    whole = Search(
         x=starts.copy(),
         q=np.full(n_starts, np.inf),
-        u=inputs,
+        u=np.broadcast_to(u, (n_starts, len(u))),
         origin=starts,
         damping=np.full(n_starts, LAMBDA_START),
         outcome=np.full(n_starts, int(Outcome.RUNNING)),
         n_iterations=np.zeros(n_starts, dtype=int),
     )
-    _run(root_iteration, tools, state, n_iterations=settings.n_iterations)
+    groups = _groups(n_starts)
+    for rows in groups:
+        part = Search(*(np.array(field[rows]) for field in whole))
+        _search_group(tools, basins, part, settings, max_distance)
+        for name in ("x", "q", "outcome", "n_iterations"):
+            getattr(whole, name)[rows] = getattr(part, name)
+        if rows is not groups[-1]:
+            basins.learn(part.x, part.q, part.outcome)
+    return Found(whole.x, whole.q, whole.outcome, whole.n_iterations)
+
+
+def _groups(n_starts: int) -> list[np.ndarray]:
+    """Rows of the starts that go together: first a few, from all over, then ever more."""
+    left = np.arange(n_starts)
+    groups = []
+    size = FIRST_GROUP
+    while len(left) > 2 * size:
+        chosen = np.linspace(0, len(left), size, endpoint=False).astype(int)
+        groups.append(left[chosen])
+        left = np.delete(left, chosen)
+        size *= GROWTH
+    return [*groups, left]
+
+
+def _search_group(
+    tools: Tools, basins: Basins, state: Search, settings: SearchSettings, max_distance: float
+) -> None:
+    """Bring, in place, all searches of a group to their end."""
+
+    def draw(active: np.ndarray) -> None:
+        _draw(basins, state, active, max_distance)
+
+    _run(root_iteration, tools, state, n_iterations=settings.n_iterations, before=draw)
     # What Newton left without a zero may still sit in a slow place: look for the minimum of q nearby.
     retry = np.isin(state.outcome, UNSETTLED)
-    if retry.any():
-        again = Search(*(np.array(part[retry]) for part in state))
-        again.outcome[:] = Outcome.RUNNING
-        again.damping[:] = LAMBDA_START
-        _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations)
-        # The way down q may have passed into the reach of a zero after all.
-        at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
-        again.outcome[at_zero] = Outcome.RUNNING
-        _run(root_iteration, tools, again, n_iterations=settings.n_iterations)
-        _settle(tools, again, settings)
-        for name in ("x", "q", "damping", "outcome", "n_iterations"):
-            getattr(state, name)[retry] = getattr(again, name)
-    return Found(state.x, state.q, state.outcome, state.n_iterations)
+    if not retry.any():
+        return
+    again = Search(*(np.array(part[retry]) for part in state))
+    again.outcome[:] = Outcome.RUNNING
+    again.damping[:] = LAMBDA_START
+    _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations)
+    # The way down q may have passed into the reach of a zero after all.
+    at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
+    again.outcome[at_zero] = Outcome.RUNNING
+    _run(root_iteration, tools, again, n_iterations=settings.n_iterations)
+    _settle(tools, again, settings)
+    for name in ("x", "q", "damping", "outcome", "n_iterations"):
+        getattr(state, name)[retry] = getattr(again, name)
 
 
-def _run(iteration: Iteration, tools: Tools, state: Search, *, n_iterations: int) -> None:
-    """Advance, in place, every search until it ends or its iterations are spent."""
+def _draw(basins: Basins, state: Search, active: np.ndarray, max_distance: float) -> None:
+    """End, in place, the searches that known points draw in: zeros any, minima those that Newton's step has failed."""
+
+    def end(known: Known | None, rows: np.ndarray, owner: np.ndarray) -> None:
+        if known is None:
+            return
+        rows, owner = rows[owner >= 0], owner[owner >= 0]
+        for name in ("x", "q", "outcome"):
+            getattr(state, name)[rows] = getattr(known, name)[owner]
+
+    end(basins.zeros, active, basins.drawn_to_zeros(state.x[active], state.origin[active], max_distance=max_distance))
+    # The damping moves as soon as a step of Levenberg and Marquardt was needed.
+    failed = active[(state.damping[active] != LAMBDA_START) & (state.outcome[active] == Outcome.RUNNING)]
+    drawn = basins.drawn_to_minima(state.x[failed], state.origin[failed], max_distance=max_distance)
+    end(basins.minima, failed, drawn)
+
+
+def _run(
+    iteration: Iteration,
+    tools: Tools,
+    state: Search,
+    *,
+    n_iterations: int,
+    before: Callable[[np.ndarray], None] | None = None,
+) -> None:
+    """Advance, in place, every search until it ends or its iterations are spent.
+
+    Args:
+        iteration: one step of a chunk.
+        tools: for the iteration.
+        state: of all searches.
+        n_iterations: at most so many steps.
+        before: called with the rows that are running before each step; may end some.
+    """
     for _ in range(n_iterations):
+        if before is not None:
+            before(np.flatnonzero(state.outcome == Outcome.RUNNING))
         active = np.flatnonzero(state.outcome == Outcome.RUNNING)
         if not active.size:
             return
         parts = [part[active] for part in (state.x, state.u, state.origin, state.damping)]
-        new = in_chunks(iteration, tools, *parts)
+        new = tools.solver.in_chunks(iteration, tools, *parts)
         for whole, part in zip((state.x, state.q, state.damping, state.outcome), new, strict=True):
             whole[active] = part
         state.n_iterations[active] += 1
@@ -161,7 +230,7 @@ def _settle(tools: Tools, state: Search, settings: SearchSettings) -> None:
     rows = np.flatnonzero(np.isin(state.outcome, UNSETTLED))
     if not rows.size:
         return
-    distance, curvature = in_chunks(stationarity, tools, state.x[rows], state.u[rows])
+    distance, curvature = tools.solver.in_chunks(stationarity, tools, state.x[rows], state.u[rows])
     q = state.q[rows]
     # Where q passes for zero but no zero is near (exp(-x) far out), nothing is claimed.
     at_rest = (distance <= settings.tol_merge) & (q > settings.tol_fixed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -68,16 +69,22 @@ class Residual(eqx.Module):
         J: Array = differentiate(self)(x, u)
         return J
 
-    def hessian(self, x: Array, u: Array, J: Array) -> Array:
-        """H = J'J + sum_i F_i d2F_i/dx2 of q; the second term as the derivative of J'F with F held."""
+    def gradient(self, x: Array, u: Array) -> Array:
+        """J'F, the gradient of q."""
+        value, pull_back = jax.vjp(lambda z: self(z, u), x)
+        g: Array = pull_back(value)[0]
+        return g
+
+    def curvature(self, x: Array, u: Array) -> Array:
+        """sum_i F_i d2F_i/dx2, what the Hessian of q has besides J'J: the derivative of J'F with F held."""
         held = self(x, u)
 
         def pulled_back(y: Array) -> Array:
             back: Array = jax.vjp(lambda z: self(z, u), y)[1](held)[0]
             return back
 
-        H: Array = J.T @ J + jax.jacfwd(pulled_back)(x)
-        return H
+        C: Array = jax.jacfwd(pulled_back)(x)
+        return C
 
 
 def with_cheaper_jacobian(residual: Residual, n_units: int, n_inputs: int) -> Residual:
@@ -86,15 +93,32 @@ def with_cheaper_jacobian(residual: Residual, n_units: int, n_inputs: int) -> Re
     In ``-x + W f(x)`` every row of J is a row of W times the slopes, in ``f(W x)`` every column is a column of W
     times the slopes: one way costs n^2 operations for each state, the other n^3, as much as solving with J.
     """
+    leaves, structure = jax.tree.flatten(residual)
+    kinds = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves)
+    try:
+        by_rows = _is_cheaper_by_rows(structure, kinds, n_units, n_inputs)
+    except TypeError:  # something in f cannot be looked up
+        by_rows = _is_cheaper_by_rows.__wrapped__(structure, kinds, n_units, n_inputs)
+    return Residual(residual.f, residual.is_map, by_rows)
+
+
+@lru_cache(maxsize=64)
+def _is_cheaper_by_rows(structure: Any, kinds: tuple[Any, ...], n_units: int, n_inputs: int) -> bool:
+    """Kept for each function and shape: counting takes as long as a short search."""
+    residual: Residual = jax.tree.unflatten(structure, kinds)
+    arrays, rest = eqx.partition(residual, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     states = jax.ShapeDtypeStruct((CHUNK, n_units), jnp.float64)
     inputs = jax.ShapeDtypeStruct((CHUNK, n_inputs), jnp.float64)
 
-    def n_operations(candidate: Residual) -> float:
-        cost = jax.jit(jax.vmap(candidate.jacobian)).lower(states, inputs).cost_analysis()
+    def n_operations(by_rows: bool) -> float:
+        def jacobians(given: Any, x: Array, u: Array) -> Array:
+            whole: Residual = eqx.combine(given, rest)
+            return jax.vmap(Residual(whole.f, whole.is_map, by_rows).jacobian)(x, u)
+
+        cost = jax.jit(jacobians).lower(arrays, states, inputs).cost_analysis()
         return float((cost or {}).get("flops", jnp.inf))
 
-    candidates = [Residual(residual.f, residual.is_map, by_rows) for by_rows in (False, True)]
-    return min(candidates, key=n_operations)
+    return n_operations(True) < n_operations(False)
 
 
 class Limits(NamedTuple):
@@ -135,16 +159,20 @@ class Place(NamedTuple):
 
 
 @eqx.filter_jit
-def _evaluate(residual: Residual, x: Any, u: Any) -> tuple[Array, Array]:
+def evaluate(residual: Residual, x: Any, u: Any) -> tuple[Array, Array]:
     return jax.vmap(residual)(x, u), jax.vmap(residual.jacobian)(x, u)
 
 
 @eqx.filter_jit
-def _evaluate_q(residual: Residual, x: Any, u: Any) -> tuple[Array, Array, Array]:
-    """q, its gradient J'F and its Hessian."""
-    F, J = jax.vmap(residual)(x, u), jax.vmap(residual.jacobian)(x, u)
-    hessian = jax.vmap(residual.hessian)(x, u, J)
-    return 0.5 * jnp.sum(F**2, axis=-1), jnp.einsum("sij,si->sj", J, F), hessian
+def _evaluate_second(residual: Residual, x: Any, u: Any) -> tuple[Array, Array, Array, Array]:
+    F, g = jax.vmap(residual)(x, u), jax.vmap(residual.gradient)(x, u)
+    return 0.5 * jnp.sum(F**2, axis=-1), g, jax.vmap(residual.jacobian)(x, u), jax.vmap(residual.curvature)(x, u)
+
+
+def evaluate_q(residual: Residual, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """q, its gradient J'F and its Hessian for a chunk; BLAS is faster at J'J than XLA."""
+    q, gradient, J, curvature = map(np.asarray, _evaluate_second(residual, x, u))
+    return q, gradient, J.transpose(0, 2, 1) @ J + curvature
 
 
 def root_iteration(
@@ -157,7 +185,7 @@ def root_iteration(
     """
     problem, solver = tools
     place = Place(x, u, origin, damping)
-    F, J = map(np.asarray, _evaluate(problem.residual, x, u))
+    F, J = map(np.asarray, evaluate(problem.residual, x, u))
     step, regular = solver.newton(J, F, singular=SINGULAR)
     x_new, q_new, outcome, refused = map(np.asarray, _take_newton(problem, place, F, step, regular))
     rows = np.flatnonzero(refused)
@@ -231,8 +259,8 @@ def minimum_iteration(
     """
     problem, solver = tools
     place = Place(x, u, origin, damping)
-    q, gradient, hessian = map(np.asarray, _evaluate_q(problem.residual, x, u))
-    step = -solver.damped(hessian, gradient, damping * _size(hessian) + TINY)
+    q, gradient, hessian = evaluate_q(problem.residual, x, u)
+    step = solver.descent(hessian, gradient, damping * _size(hessian) + TINY)
     x_new, q_new, damping, outcome = map(np.asarray, _take_descent(problem, place, q, step))
     return x_new, q_new, damping, outcome
 
@@ -261,7 +289,7 @@ def _take_descent(problem: Problem, place: Place, q: Any, step: Any) -> tuple[Ar
 
 def stationarity(tools: Tools, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
-    _, gradient, hessian = map(np.asarray, _evaluate_q(tools.problem.residual, x, u))
+    _, gradient, hessian = evaluate_q(tools.problem.residual, x, u)
     step = tools.solver.damped(hessian, gradient, LAMBDA_MIN * _size(hessian) + TINY)
     return np.linalg.norm(step, axis=-1), np.linalg.eigvalsh(hessian)
 
