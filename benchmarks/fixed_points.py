@@ -25,9 +25,11 @@ from dynaprobe.training.fit import fit
 from dynaprobe.training.settings import FitSettings
 
 OURS = "dynaprobe, float64"
-WAYS = {OURS: "benchmarks.finder", "Adam in JAX, float32": "benchmarks.adam_jax"}
+WAYS = {OURS: "benchmarks.finder", "Adam compiled by JAX, float32": "benchmarks.adam_jax"}
 if find_spec("torch"):
-    WAYS["Adam in PyTorch, float32"] = "benchmarks.adam_torch"
+    WAYS["Adam in a PyTorch loop, float32"] = "benchmarks.adam_torch"
+TRAINED, MULTISTABLE = "trained to reach", "multistable"
+GAIN = 2.0  # of the Gaussian weights of the multistable network, beyond 1 times the root of N
 START_NOISE = 0.2  # of the standard deviation of the visited states
 TOL_ADAM = 1e-12  # q of the step, from which Adam's user calls a state a fixed point
 NEAR = 1e-4  # farther apart than round-off of float32 leaves polished points
@@ -45,9 +47,25 @@ def prepare(file: Path, *, n_units: int, n_starts: int, n_updates: int, seed: in
     np.savez(file, starts=starts, input=np.array([1.0, 0.0, 1.0]), **weights)
 
 
-def compared(folder: Path, *, n_starts: int, n_rounds: int) -> list[Row]:
+def prepare_multistable(file: Path, *, n_units: int, n_starts: int, seed: int = 0) -> None:
+    """A network with many fixed points: Gaussian weights of sd `GAIN` / sqrt(N), no input; as by `prepare`."""
+    rng = np.random.default_rng(seed)
+    w_rec = GAIN / np.sqrt(n_units) * rng.standard_normal((n_units, n_units))
+    np.fill_diagonal(w_rec, 0.0)
+    x = 2.0 * rng.standard_normal((64, n_units))
+    visited = []
+    for _ in range(300):
+        x = x + 0.2 * (-x + np.tanh(x) @ w_rec.T)
+        visited.append(x)
+    states = np.stack(visited[20:])
+    starts = starts_from_states(states, n_starts, noise_sd=START_NOISE * float(states.std()), seed=seed)
+    weights = {"w_in": np.zeros((n_units, 3)), "w_rec": w_rec, "b": np.zeros(n_units)}
+    single = {name: value.astype(np.float32) for name, value in weights.items()}
+    np.savez(file, starts=starts, input=np.zeros(3), **single)
+
+
+def compared(folder: Path, network: str, file: Path, *, n_starts: int, n_rounds: int) -> list[Row]:
     """Times of all ways in turns, and which points each has found."""
-    file = folder / "compared.npz"
     with ExitStack() as stack:
         workers = {}
         for k, (name, module) in enumerate(WAYS.items()):
@@ -64,7 +82,7 @@ def compared(folder: Path, *, n_starts: int, n_rounds: int) -> list[Row]:
         shared = 0 if not len(ours) else sum(np.linalg.norm(ours - x, axis=1).min() <= NEAR for x in points)
         rows.append(
             {
-                "what": "compared",
+                "what": network,
                 "way": name,
                 "n_units": ours.shape[1],
                 "n_starts": n_starts,
@@ -159,7 +177,10 @@ def measure(*, quick: bool) -> Outcome:
         everything: dict[str, Any] = dict(np.load(file))
         few = {**everything, "starts": everything["starts"][:n_starts]}
         np.savez(file, **few)
-        rows = compared(folder, n_starts=n_starts, n_rounds=n_rounds)
+        rows = compared(folder, TRAINED, file, n_starts=n_starts, n_rounds=n_rounds)
+        many = folder / "multistable.npz"
+        prepare_multistable(many, n_units=n_units, n_starts=n_starts)
+        rows += compared(folder, MULTISTABLE, many, n_starts=n_starts, n_rounds=n_rounds)
         np.savez(file, **everything)
         for n in starts:
             print(f"  {n} starts", file=sys.stderr, flush=True)
@@ -168,7 +189,7 @@ def measure(*, quick: bool) -> Outcome:
             print(f"  {n} units", file=sys.stderr, flush=True)
             other = folder / f"units{n}.npz"
             prepare(other, n_units=n, n_starts=n_starts, n_updates=max(5, n_updates // 10))
-            rows.append(along("n_units", other, n, n_starts, n_rounds))
+            rows.append(along("n_units", other, n, n_starts, 1 if n > 200 else n_rounds))
     power = exponent([row for row in rows if row["what"] == "n_starts"])
     return Outcome(rows, summary_of(rows, n_units, n_starts, power), figure_of(rows))
 
@@ -177,6 +198,7 @@ def summary_of(rows: Sequence[Row], n_units: int, n_starts: int, power: float) -
     """Markdown for the README."""
     table: list[Row] = [
         {
+            "network": row["what"],
             "search": row["way"],
             "s": row["s_median"],
             "times slower": row["times_slower"],
@@ -185,12 +207,14 @@ def summary_of(rows: Sequence[Row], n_units: int, n_starts: int, power: float) -
             "starts that ended below tolerance": row["n_starts_at_q"],
         }
         for row in rows
-        if row["what"] == "compared"
+        if row["what"] in (TRAINED, MULTISTABLE)
     ]
     return (
-        f"Fixed points of a trained network of {n_units} units from {n_starts} starts around its trials; Adam "
-        f"runs until q < {TOL_ADAM:g} everywhere or 5000 updates are done, its "
-        "points are polished before they are counted.\n\n"
+        f"Fixed points from {n_starts} starts around the trajectories of two networks of {n_units} units: one "
+        f"trained to reach, and one of Gaussian weights of gain {GAIN:g}, which has many. Adam runs until every "
+        f"start has q < {TOL_ADAM:g} or no longer changes, at most 5000 updates: in PyTorch with the defaults of "
+        "FixedPointFinder, compiled by JAX with a better learning rate. Its points are polished before they are "
+        "counted.\n\n"
         f"{markdown_table(table)}\n\n"
         "![Time of a search against units and starts](benchmarks/results/fixed_points.svg)\n\n"
         f"Time grows with the number of starts to the power {power:.2f}."

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from dynaprobe.analysis.batches import MANY, in_chunks
-from dynaprobe.analysis.linear_solves import Solver
 from dynaprobe.analysis.merge import merge_points
-from dynaprobe.analysis.root_steps import Outcome, Residual, evaluate, evaluate_q
+from dynaprobe.analysis.programs import Prepared, compiled
+from dynaprobe.analysis.root_steps import Outcome, Problem, Tools, evaluate, evaluate_q
 
 CLOSER = 0.25  # a step that leaves more than this part of the distance to the known point tells nothing
-MOST_POINTS, MOST_BYTES = 256, 2**27  # of the inverses; bounds the work for each start, however many points there are
+# Of the inverses; they bound the memory, and the work for each start however many points there are.
+MOST_POINTS, MOST_BYTES = 256, 2**27
 ILL_CONDITIONED = 1e-10  # inverses are used where 1 / (|A| |A^-1|) is more
 
 
@@ -43,22 +43,22 @@ class Known(NamedTuple):
     inverse: np.ndarray
 
 
-@eqx.filter_jit
-def _values(residual: Residual, x: Any, u: Any) -> tuple[Any]:
-    return (jax.vmap(residual)(x, u),)
+@compiled
+def _values(problem: Problem, x: Any, u: Any) -> tuple[Any]:
+    return (jax.vmap(problem.residual)(x, u),)
 
 
-@eqx.filter_jit
-def _gradients(residual: Residual, x: Any, u: Any) -> tuple[Any]:
-    return (jax.vmap(residual.gradient)(x, u),)
+@compiled
+def _gradients(problem: Problem, x: Any, u: Any) -> tuple[Any]:
+    return (jax.vmap(problem.residual.gradient)(x, u),)
 
 
-def _jacobians(residual: Residual, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray]:
-    return (np.asarray(evaluate(residual, x, u)[1]),)
+def _jacobians(problem: Prepared, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray]:
+    return (np.asarray(evaluate(problem, x, u)[1]),)
 
 
-def _hessians(residual: Residual, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray]:
-    return (evaluate_q(residual, x, u)[2],)
+def _hessians(problem: Prepared, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray]:
+    return (evaluate_q(problem, x, u)[2],)
 
 
 class Basins:
@@ -71,16 +71,17 @@ class Basins:
     line attractor, draw nothing in.
     """
 
-    def __init__(
-        self, residual: Residual, u: Float[np.ndarray, " input"], solver: Solver, *, tol_merge: float
-    ) -> None:
+    def __init__(self, tools: Tools, u: Float[np.ndarray, " input"], *, tol_merge: float) -> None:
         """Nothing is known yet."""
-        self._residual, self._u, self._solver, self._tol_merge = residual, u, solver, tol_merge
+        self._problem, self._solver, self._u, self._tol_merge = *tools, u, tol_merge
         self.zeros: Known | None = None
         self.minima: Known | None = None
 
     def learn(
-        self, x: Float[np.ndarray, "start unit"], q: Float[np.ndarray, " start"], outcome: Int[np.ndarray, " start"]
+        self,
+        x: Float[np.ndarray, "start unit"],
+        q: Float[np.ndarray, " start"],
+        outcome: Int[np.ndarray, " start"],
     ) -> None:
         """Add where searches have ended, as far as it is new and regular."""
         zero, minimum = outcome == Outcome.FIXED, np.isin(outcome, (Outcome.SLOW, Outcome.FAST_MINIMUM))
@@ -90,7 +91,7 @@ class Basins:
     def drawn_to_zeros(
         self, x: Float[np.ndarray, "start unit"], origin: Float[np.ndarray, "start unit"], *, max_distance: float
     ) -> Int[np.ndarray, " start"]:
-        """For each search the zero whose basin it is in, -1 for none; no further than `max_distance` from `origin`."""
+        """For each search the zero whose basin it is in, -1 for none; within `max_distance` of `origin`."""
         return self._drawn(self.zeros, _values, x, origin, max_distance)
 
     def drawn_to_minima(
@@ -115,7 +116,7 @@ class Basins:
         if not chosen.size:
             return known
         rows = best[chosen]
-        (A,) = self._solver.in_chunks(matrices, self._residual, x[rows], self._drives(len(rows)))
+        (A,) = self._solver.in_chunks(matrices, self._problem, x[rows], self._drives(len(rows)))
         inverse, regular = _inverses(A)
         part = Known(*(field[regular] for field in (x[rows], q[rows], outcome[rows], n_starts[chosen], inverse)))
         if known is None:
@@ -140,7 +141,7 @@ class Basins:
         rows = np.flatnonzero(within & ~near)
         y = x.copy()
         while rows.size:
-            (v,) = in_chunks(steps_from, self._residual, y[rows], self._drives(len(rows)), chunk=MANY)
+            (v,) = in_chunks(steps_from, self._problem, y[rows], self._drives(len(rows)), chunk=MANY)
             y[rows] -= _products(known.inverse, nearest[rows], v)
             after = np.linalg.norm(y[rows] - known.x[nearest[rows]], axis=1)
             closer = after <= CLOSER * distance[rows]  # False where not finite

@@ -23,8 +23,10 @@ from dynaprobe.analysis.linearise import Kind, check_callable, check_kind, in_do
 from dynaprobe.analysis.merge import merge_points
 from dynaprobe.analysis.root_search import SearchSettings, search
 from dynaprobe.analysis.root_steps import Outcome, Residual, with_cheaper_jacobian
+from dynaprobe.core.devices import runs_compiled_kernels
 from dynaprobe.core.errors import DynaprobeError
 from dynaprobe.core.random import generator
+from dynaprobe.model.kernel.elimination import elimination_kernels
 
 DEFAULTS = SearchSettings()
 
@@ -74,7 +76,9 @@ def find_fixed_points(
 
     F is f itself (``kind="vector_field"``, dx/dt) or f(x, u) - x (``kind="map"``, the next state). From every
     start Newton's step is taken where it lowers q, a Levenberg-Marquardt step where it does not; a start that
-    finds no zero then goes down q to its minimum. Points closer than `tol_merge` are one (`merge_points`). A point
+    finds no zero then goes down q to its minimum. A few starts go first: a search that comes so near to a point
+    they have found that steps with the inverse taken there bring it four times closer each, ends in that point
+    (`dynaprobe.analysis.basins`). Points closer than `tol_merge` are one (`merge_points`). A point
     is fixed when q <= tol_fixed and the next step is shorter than tol_merge, slow when it is a local minimum of
     q with tol_fixed < q <= tol_slow. q has the unit of f: for the same network q of Euler's map is dt^2 times q of
     the vector field. In a ReLU network every step is exact within a linear region; points on the border of two
@@ -129,7 +133,8 @@ def _find(
     x0, u, names = _checked(starts, inputs, labels)
     reach = settings.max_distance or 10.0 * (1.0 + float(np.linalg.norm(x0, axis=1).max()))
     tables: list[Table] = []
-    with jax.enable_x64(True), Solver() as solver:
+    kernels = elimination_kernels() if runs_compiled_kernels() else None
+    with jax.enable_x64(True), Solver(kernels) as solver:
         wide = in_double(f)
         check_callable(wide, x0.shape[1], u.shape[1])
         residual = with_cheaper_jacobian(Residual(wide, kind == "map"), x0.shape[1], u.shape[1])

@@ -17,7 +17,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from dynaprobe.analysis.batches import in_chunks
 from dynaprobe.core.devices import n_cores
 
+Kernel = Callable[..., None]
 TINY = 1e-300  # keeps a matrix of noughts from being singular
+# Least over largest pivot from which a step in single precision is right to some per cent or much better; and the
+# damping that stands above the round-off of J'J.
+LEAST_PIVOT, LEAST_PIVOT_SQUARED, LEAST_DAMPING = 1e-3, 1e-5, 1e-5
 
 
 class Solver:
@@ -27,6 +31,15 @@ class Solver:
     other's way at these sizes, so they are switched off inside the context. The numbers do not depend on the
     number of threads, because the chunks do not.
     """
+
+    def __init__(self, kernels: tuple[Kernel, Kernel] | None = None) -> None:
+        """A solver that may take single precision.
+
+        Args:
+            kernels: for `rough_newton` and `rough_marquardt`, as in `dynaprobe.model.kernel.elimination`; None
+                solves in float64 by LAPACK, which is their reference.
+        """
+        self._kernels = kernels
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -69,6 +82,33 @@ class Solver:
 
         _for_all(one, len(F))
         return steps, regular
+
+    def rough_newton(
+        self, J: Float[np.ndarray, "row n n"], F: Float[np.ndarray, "row n"], *, singular: float
+    ) -> tuple[Float[np.ndarray, "row n"], Bool[np.ndarray, " row"]]:
+        """As `newton`, but in single precision wherever the pivots allow it."""
+        if self._kernels is None:
+            return self.newton(J, F, singular=singular)
+        steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
+        self._kernels[0](np.ascontiguousarray(J), np.ascontiguousarray(F), steps, pivots)
+        regular = pivots >= LEAST_PIVOT
+        rows = np.flatnonzero(~regular)
+        if rows.size:
+            steps[rows], regular[rows] = self.newton(J[rows], F[rows], singular=singular)
+        return steps, regular
+
+    def rough_marquardt(
+        self, J: Float[np.ndarray, "row n n"], F: Float[np.ndarray, "row n"], damping: Float[np.ndarray, " row"]
+    ) -> Float[np.ndarray, "row n"]:
+        """As `marquardt`, but in single precision wherever damping and pivots allow it."""
+        if self._kernels is None:
+            return self.marquardt(J, F, damping)
+        steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
+        self._kernels[1](np.ascontiguousarray(J), np.ascontiguousarray(F), damping, steps, pivots)
+        rows = np.flatnonzero(~((pivots >= LEAST_PIVOT_SQUARED) & (damping >= LEAST_DAMPING)))
+        if rows.size:
+            steps[rows] = self.marquardt(J[rows], F[rows], damping[rows])
+        return steps
 
     def damped(
         self, A: Float[np.ndarray, "row n n"], b: Float[np.ndarray, "row n"], shift: Float[np.ndarray, " row"]

@@ -9,6 +9,7 @@ go first; what they have found draws in whoever comes near, see `dynaprobe.analy
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from dynaprobe.analysis.basins import Basins, Known
 from dynaprobe.analysis.linear_solves import Solver
+from dynaprobe.analysis.programs import Prepared
 from dynaprobe.analysis.root_steps import (
     LAMBDA_START,
     Limits,
@@ -115,8 +117,8 @@ def search(
         max_distance: how far from its own start a search may go, in state units.
     """
     values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
-    tools = Tools(Problem(residual, Limits(*map(jnp.asarray, values))), solver)
-    basins = Basins(residual, u, solver, tol_merge=settings.tol_merge)
+    tools = Tools(Prepared(Problem(residual, Limits(*map(jnp.asarray, values)))), solver)
+    basins = Basins(tools, u, tol_merge=settings.tol_merge)
     n_starts = len(starts)
     whole = Search(
         x=starts.copy(),
@@ -156,9 +158,7 @@ def _search_group(
 ) -> None:
     """Bring, in place, all searches of a group to their end."""
 
-    def draw(active: np.ndarray) -> None:
-        _draw(basins, state, active, max_distance)
-
+    draw = partial(_draw, basins, max_distance)
     _run(root_iteration, tools, state, n_iterations=settings.n_iterations, before=draw)
     # What Newton left without a zero may still sit in a slow place: look for the minimum of q nearby.
     retry = np.isin(state.outcome, UNSETTLED)
@@ -167,7 +167,7 @@ def _search_group(
     again = Search(*(np.array(part[retry]) for part in state))
     again.outcome[:] = Outcome.RUNNING
     again.damping[:] = LAMBDA_START
-    _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations)
+    _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations, before=draw)
     # The way down q may have passed into the reach of a zero after all.
     at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
     again.outcome[at_zero] = Outcome.RUNNING
@@ -177,8 +177,8 @@ def _search_group(
         getattr(state, name)[retry] = getattr(again, name)
 
 
-def _draw(basins: Basins, state: Search, active: np.ndarray, max_distance: float) -> None:
-    """End, in place, the searches that known points draw in: zeros any, minima those that Newton's step has failed."""
+def _draw(basins: Basins, max_distance: float, state: Search, active: np.ndarray) -> None:
+    """End, in place, what known points draw in: zeros any search, minima those that Newton's step has failed."""
 
     def end(known: Known | None, rows: np.ndarray, owner: np.ndarray) -> None:
         if known is None:
@@ -187,7 +187,11 @@ def _draw(basins: Basins, state: Search, active: np.ndarray, max_distance: float
         for name in ("x", "q", "outcome"):
             getattr(state, name)[rows] = getattr(known, name)[owner]
 
-    end(basins.zeros, active, basins.drawn_to_zeros(state.x[active], state.origin[active], max_distance=max_distance))
+    end(
+        basins.zeros,
+        active,
+        basins.drawn_to_zeros(state.x[active], state.origin[active], max_distance=max_distance),
+    )
     # The damping moves as soon as a step of Levenberg and Marquardt was needed.
     failed = active[(state.damping[active] != LAMBDA_START) & (state.outcome[active] == Outcome.RUNNING)]
     drawn = basins.drawn_to_minima(state.x[failed], state.origin[failed], max_distance=max_distance)
@@ -200,7 +204,7 @@ def _run(
     state: Search,
     *,
     n_iterations: int,
-    before: Callable[[np.ndarray], None] | None = None,
+    before: Callable[[Search, np.ndarray], None] | None = None,
 ) -> None:
     """Advance, in place, every search until it ends or its iterations are spent.
 
@@ -209,11 +213,11 @@ def _run(
         tools: for the iteration.
         state: of all searches.
         n_iterations: at most so many steps.
-        before: called with the rows that are running before each step; may end some.
+        before: called before each step with the state and the rows that are running; may end some.
     """
     for _ in range(n_iterations):
         if before is not None:
-            before(np.flatnonzero(state.outcome == Outcome.RUNNING))
+            before(state, np.flatnonzero(state.outcome == Outcome.RUNNING))
         active = np.flatnonzero(state.outcome == Outcome.RUNNING)
         if not active.size:
             return

@@ -15,13 +15,14 @@ from jaxtyping import Array
 
 from dynaprobe.analysis.batches import CHUNK
 from dynaprobe.analysis.linear_solves import TINY, Solver
+from dynaprobe.analysis.programs import Prepared, compiled
 
 Field = Callable[[Array, Array], Array]
 # Weight of the damping relative to the size of the matrix: where it starts, its bounds, how it changes.
 LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-12, 1e12
 SHRINK, GROW = 0.2, 5.0
 SINGULAR = 1e-13  # ratio of the pivots of a Jacobian whose rank is not full but for round-off
-NO_PROGRESS = 1e-6  # relative fall of q below which a Levenberg-Marquardt step leads to no zero
+NO_PROGRESS = 1e-2  # relative fall of q below which a Levenberg-Marquardt step leads to no zero
 PARTS = (1.0, 0.5, 0.25, 0.125)  # of a Newton step, tried before Levenberg-Marquardt is
 
 
@@ -145,7 +146,7 @@ def _norm(vectors: Array) -> Array:
 class Tools(NamedTuple):
     """The problem, and who solves its linear equations."""
 
-    problem: Problem
+    problem: Prepared
     solver: Solver
 
 
@@ -158,20 +159,23 @@ class Place(NamedTuple):
     damping: Any
 
 
-@eqx.filter_jit
-def evaluate(residual: Residual, x: Any, u: Any) -> tuple[Array, Array]:
+@compiled
+def evaluate(problem: Problem, x: Any, u: Any) -> tuple[Array, Array]:
+    """F and J for a chunk."""
+    residual = problem.residual
     return jax.vmap(residual)(x, u), jax.vmap(residual.jacobian)(x, u)
 
 
-@eqx.filter_jit
-def _evaluate_second(residual: Residual, x: Any, u: Any) -> tuple[Array, Array, Array, Array]:
+@compiled
+def _evaluate_second(problem: Problem, x: Any, u: Any) -> tuple[Array, Array, Array, Array]:
+    residual = problem.residual
     F, g = jax.vmap(residual)(x, u), jax.vmap(residual.gradient)(x, u)
     return 0.5 * jnp.sum(F**2, axis=-1), g, jax.vmap(residual.jacobian)(x, u), jax.vmap(residual.curvature)(x, u)
 
 
-def evaluate_q(residual: Residual, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def evaluate_q(problem: Prepared, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """q, its gradient J'F and its Hessian for a chunk; BLAS is faster at J'J than XLA."""
-    q, gradient, J, curvature = map(np.asarray, _evaluate_second(residual, x, u))
+    q, gradient, J, curvature = map(np.asarray, _evaluate_second(problem, x, u))
     return q, gradient, J.transpose(0, 2, 1) @ J + curvature
 
 
@@ -185,14 +189,14 @@ def root_iteration(
     """
     problem, solver = tools
     place = Place(x, u, origin, damping)
-    F, J = map(np.asarray, evaluate(problem.residual, x, u))
-    step, regular = solver.newton(J, F, singular=SINGULAR)
+    F, J = map(np.asarray, evaluate(problem, x, u))
+    step, regular = solver.rough_newton(J, F, singular=SINGULAR)
     x_new, q_new, outcome, refused = map(np.asarray, _take_newton(problem, place, F, step, regular))
     rows = np.flatnonzero(refused)
     if not rows.size:
         return x_new, q_new, damping, outcome
-    near_zero = 0.5 * (F[rows] ** 2).sum(axis=-1) <= problem.limits.tol_fixed
-    step[rows] = solver.marquardt(J[rows], F[rows], np.where(near_zero, LAMBDA_MIN, damping[rows]))
+    near_zero = 0.5 * (F[rows] ** 2).sum(axis=-1) <= problem.tree.limits.tol_fixed
+    step[rows] = solver.rough_marquardt(J[rows], F[rows], np.where(near_zero, LAMBDA_MIN, damping[rows]))
     taken = _take_marquardt(problem, place, F, step)
     merged = [
         np.where(refused if new.ndim == 1 else refused[:, None], new, old)
@@ -201,7 +205,7 @@ def root_iteration(
     return merged[0], merged[1], merged[2], merged[3]
 
 
-@eqx.filter_jit
+@compiled
 def _take_newton(
     problem: Problem, place: Place, F: Any, newton: Any, regular: Any
 ) -> tuple[Array, Array, Array, Array]:
@@ -227,7 +231,7 @@ def _take_newton(
     return x_new, jnp.where(moved, q_tried[longest, rows], q), outcome, ~(moved | is_fixed)
 
 
-@eqx.filter_jit
+@compiled
 def _take_marquardt(problem: Problem, place: Place, F: Any, step: Any) -> tuple[Array, Array, Array, Array]:
     x, u, origin, damping = place
     residual, limits = problem.residual, problem.limits
@@ -259,13 +263,13 @@ def minimum_iteration(
     """
     problem, solver = tools
     place = Place(x, u, origin, damping)
-    q, gradient, hessian = evaluate_q(problem.residual, x, u)
+    q, gradient, hessian = evaluate_q(problem, x, u)
     step = solver.descent(hessian, gradient, damping * _size(hessian) + TINY)
     x_new, q_new, damping, outcome = map(np.asarray, _take_descent(problem, place, q, step))
     return x_new, q_new, damping, outcome
 
 
-@eqx.filter_jit
+@compiled
 def _take_descent(problem: Problem, place: Place, q: Any, step: Any) -> tuple[Array, Array, Array, Array]:
     x, u, origin, damping = place
     residual, limits = problem.residual, problem.limits
@@ -289,7 +293,7 @@ def _take_descent(problem: Problem, place: Place, q: Any, step: Any) -> tuple[Ar
 
 def stationarity(tools: Tools, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
-    _, gradient, hessian = evaluate_q(tools.problem.residual, x, u)
+    _, gradient, hessian = evaluate_q(tools.problem, x, u)
     step = tools.solver.damped(hessian, gradient, LAMBDA_MIN * _size(hessian) + TINY)
     return np.linalg.norm(step, axis=-1), np.linalg.eigvalsh(hessian)
 
