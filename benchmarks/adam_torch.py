@@ -1,7 +1,7 @@
 """Contender: the usual search for fixed points in PyTorch, Adam on q in float32 with a loop in Python.
 
 The optimiser, its cost, its schedule and its stopping rule are the defaults of FixedPointFinder's PyTorch class
-(Golub & Sussillo 2018, doi:10.21105/joss.01003); what it does after the loop (Jacobians, unique points) is left out.
+(Golub & Sussillo 2018, doi:10.21105/joss.01003); what it does after the loop is left out.
 """
 
 from __future__ import annotations

@@ -66,9 +66,9 @@ class Basins:
 
     The rule: a search at x belongs to the known point p nearest to it if x - A^-1 v(x), and each step of this kind
     after it, leaves at most `CLOSER` of the distance to p, until that is at most `tol_merge`. At a zero v is F and
-    A its Jacobian at p, at a minimum of q v is J'F and A the Hessian of q. The steps then converge to p, and so
-    does the search. A search that is not drawn in goes on from where it was. Points where A is singular, as on a
-    line attractor, draw nothing in.
+    A its Jacobian at p, at a minimum of q v is J'F and A the Hessian of q. The steps then converge to p; a search
+    by Newton's own steps does so too, but for a few that would have overshot. One that is not drawn in goes on
+    from where it was. Points where A is singular, as on a line attractor, draw nothing in.
     """
 
     def __init__(self, tools: Tools, u: Float[np.ndarray, " input"], *, tol_merge: float) -> None:
@@ -135,7 +135,7 @@ class Basins:
         if known is None or not len(x):
             return owner
         nearest, distance = _nearest(known.x, x)
-        within = np.linalg.norm(known.x[nearest] - origin, axis=1) <= max_distance
+        within = np.isfinite(distance) & (np.linalg.norm(known.x[nearest] - origin, axis=1) <= max_distance)
         near = within & (distance <= self._tol_merge)
         owner[near] = nearest[near]
         rows = np.flatnonzero(within & ~near)
@@ -158,9 +158,10 @@ class Basins:
 
 def _nearest(points: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each row of x the nearest point, and its distance."""
-    squares = (points**2).sum(axis=1) - 2.0 * x @ points.T
-    nearest = squares.argmin(axis=1)
-    return nearest, np.linalg.norm(x - points[nearest], axis=1)
+    with np.errstate(all="ignore"):  # a search may have run off to infinity
+        squares = (points**2).sum(axis=1) - 2.0 * x @ points.T
+        nearest = squares.argmin(axis=1)
+        return nearest, np.linalg.norm(x - points[nearest], axis=1)
 
 
 def _inverses(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
