@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dynaprobe.analysis import linear_solves
 from dynaprobe.analysis.linear_solves import Solver
+from dynaprobe.model.kernel.elimination import elimination_kernels
 
 ROUND_OFF = 1e-9  # relative; condition numbers of 12 x 12 Gaussian matrices reach some thousands, squared in J'J
 N = 12
@@ -72,3 +73,30 @@ def test_numbers_do_not_depend_on_the_number_of_threads(monkeypatch, n_threads):
     with Solver() as solver:
         assert_array_equal(solver.newton(J, F, singular=1e-13)[0], expected[0])
         assert_array_equal(solver.marquardt(J, F, np.ones(7)), expected[1])
+
+
+def test_single_precision_is_taken_where_pivots_and_damping_allow_it():
+    J, F = systems(6)
+    J[1] = J[1] @ np.diag([1e-5] + [1.0] * (N - 1))  # a pivot beyond single precision
+    J[2, 3] = J[2, 4]
+    damping = np.array([0.1, 0.1, 0.1, 1e-8, 0.1, 0.1])
+    with Solver() as plain, Solver(elimination_kernels()) as rough:
+        expected, regular = plain.rough_newton(J, F, singular=1e-13)
+        newton, same = rough.rough_newton(J, F, singular=1e-13)
+        marquardt, exact = rough.rough_marquardt(J, F, damping), plain.marquardt(J, F, damping)
+        assert_array_equal(expected, plain.newton(J, F, singular=1e-13)[0])
+        assert_array_equal(plain.rough_marquardt(J, F, damping), exact)
+    assert_array_equal(same, regular)
+    assert_array_equal(newton[[1, 2]], expected[[1, 2]])
+    assert_array_equal(marquardt[3], exact[3])
+    rows = [0, 3, 4, 5]
+    assert_allclose(newton[rows], expected[rows], rtol=1e-2)
+    assert not np.array_equal(newton[rows], expected[rows])
+    assert_allclose(marquardt, exact, rtol=1e-3, atol=1e-3 * np.abs(exact).max())
+
+
+def test_chunks_go_to_threads_and_come_back_in_order():
+    rows = np.arange(300.0)[:, None]
+    with Solver() as solver:
+        (twice,) = solver.in_chunks(lambda factor, x: (factor * x,), 2.0, rows)
+    assert_array_equal(twice, 2 * rows)
