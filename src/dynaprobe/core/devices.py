@@ -17,9 +17,19 @@ import numpy as np
 
 from dynaprobe.core.errors import SettingsError
 
+if sys.platform != "win32":
+    import resource
+
 CACHE_VARIABLE = "DYNAPROBE_CACHE"
 ENGINE_VARIABLE = "DYNAPROBE_ENGINE"
 THREADS_FLAG = "--xla_cpu_multi_thread_eigen=false"
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 
 def prepare_devices(n_devices: int | None = None) -> None:
@@ -90,6 +100,29 @@ def cache_folder() -> Path | None:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dynaprobe" / "compiled"
+
+
+def one_core_environment() -> dict[str, str]:
+    """Environment variables for a process that is to keep to one device and one thread, beside others of its kind."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    pinned = dict.fromkeys(_THREAD_VARIABLES, "1")
+    return {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": f"{flags} {THREADS_FLAG}".strip(), **pinned}
+
+
+def limit_memory(memory_gb: float | None) -> None:
+    """Let this process have so many 10^9 bytes of memory and no more, so that it fails alone; None sets no limit.
+
+    Raises:
+        SettingsError: on a system without such limits.
+    """
+    if memory_gb is None:
+        return
+    if sys.platform == "win32":
+        raise SettingsError(
+            "--memory-gb", rule="be left out on Windows", received=memory_gb, remedy="Start fewer processes instead"
+        )
+    n_bytes = int(memory_gb * 1e9)
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
 
 
 def _use_compilation_cache() -> None:

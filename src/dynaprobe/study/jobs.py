@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, Self, cast
 
 import jax
@@ -10,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import SerializeAsAny, model_validator
 
+from dynaprobe.core.devices import runs_compiled_kernels
 from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.core.random import key
 from dynaprobe.core.settings import Settings, parse
@@ -17,9 +23,9 @@ from dynaprobe.model.ensemble import Ensemble, simulate
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
 from dynaprobe.study.networks import TrainedNetwork, load_network, tree_from_dataset, tree_to_dataset
-from dynaprobe.study.progress import Progress, Silent
-from dynaprobe.study.store import RunStore
-from dynaprobe.study.sweep import Job, group
+from dynaprobe.study.progress import Progress, Silent, Step
+from dynaprobe.study.store_folder import ResultFolder
+from dynaprobe.study.sweep import NUMBERS_VERSION, Job, group
 from dynaprobe.tasks.base import AbstractTask
 from dynaprobe.tasks.table import task_entry
 from dynaprobe.training.fit import FitProgress, FitResult, fit, prepare_state
@@ -28,6 +34,7 @@ from dynaprobe.training.settings import FitSettings
 from dynaprobe.training.state import FitState
 
 N_TEST_TRIALS = 256
+CHECKPOINT_EVERY_S = 60.0
 # What members of one ensemble may have of their own.
 MEMBER_FIELDS = (*(f"fit.{name}" for name in PENALTIES), "network.noise_state", "network.noise_input")
 
@@ -78,7 +85,7 @@ def check_one_clock(task: AbstractTask, network: NetworkSettings) -> None:
 
 
 def train(
-    jobs: Sequence[Job[JobSettings]], store: RunStore, *, progress: Progress | None = None
+    jobs: Sequence[Job[JobSettings]], store: ResultFolder, *, progress: Progress | None = None
 ) -> list[TrainedNetwork]:
     """Train every job that has no network file yet, and return all networks in the order of the jobs.
 
@@ -93,50 +100,113 @@ def train(
     progress = progress or Silent()
     groups = group(jobs, member_fields=MEMBER_FIELDS)
     for number, members in enumerate(groups, start=1):
-        if all(store.has(f"networks/{job.id}") for job in members):
+        missing = [job for job in members if not store.has(f"networks/{job.id}")]
+        if not missing:
             progress.say(f"Networks {number}/{len(groups)}: {len(members)} already trained, read back")
             continue
-        title = f"Train {len(members)} networks ({members[0].settings.network.activation}), {number}/{len(groups)}"
-        _train_group(members, store, title=title, progress=progress)
+        activation, n_updates = members[0].settings.network.activation, members[0].settings.fit.n_updates
+        title = f"Train {len(missing)} networks ({activation}), {number}/{len(groups)}"
+        with progress.step(title, n_updates) as step:
+
+            def show(state: FitProgress, step: Step = step) -> None:
+                step.update(state.update, standing(state))
+
+            train_together(missing, store, on_update=show, say=progress.say)
     return [load_network(store.path("networks", f"{job.id}.nc")) for job in jobs]
 
 
-def _train_group(members: Sequence[Job[JobSettings]], store: RunStore, *, title: str, progress: Progress) -> None:
+def train_together(
+    members: Sequence[Job[JobSettings]],
+    store: ResultFolder,
+    *,
+    on_update: Callable[[FitProgress], None] | None = None,
+    on_saved: Callable[[Job[JobSettings]], None] | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Train jobs as one ensemble and store each network; the numbers are those of every job alone.
+
+    Args:
+        members: jobs of one group, see `dynaprobe.study.sweep.group`.
+        store: where networks and checkpoints go. The furthest checkpoint that holds all members, perhaps among
+            others, is gone on from.
+        on_update: called about once a second.
+        on_saved: called after each network is stored.
+        say: told of checkpoints, used or not.
+    """
     # The run's seed is behind trials and noise, the members' own seeds behind their start.
     first, seed = members[0].settings, members[0].run_seed
     ensemble = _ensemble(members)
-    checkpoint = f"checkpoints/{members[0].id}"
-    resume = None
-    if store.has(checkpoint):
-        template = prepare_state(first.task, ensemble, first.fit, seed=seed)
-        try:
-            resume = tree_from_dataset(store.load(checkpoint)["state"], template)
-            progress.say(f"Going on from update {int(resume.n_done)} of {first.fit.n_updates}")
-        except DataError as error:
-            progress.say(f"The checkpoint does not fit and is not used: {error}")
-    with progress.step(title, first.fit.n_updates) as step:
+    ids = [job.id for job in members]
+    resume = _checkpoint(store, ids, prepare_state(first.task, ensemble, first.fit, seed=seed), say)
+    if resume is not None:
+        say(f"Going on from update {int(resume.n_done)} of {first.fit.n_updates}")
+    name = f"checkpoints/{ids[0]}-{hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:8]}"
 
-        def show(state: FitProgress) -> None:
-            parts = [
-                f"{name} {value}" for name, value in (("loss", _median(state.loss)), ("R2", _median(state.score)))
-            ]
-            step.update(state.update, f"median {', '.join(parts)}")
+    # Whoever names no number of updates gets a checkpoint about once a minute; where a fit stops to make one does not
+    # touch its numbers.
+    often = first.fit.checkpoint_every is not None
+    settings = first.fit if often else first.fit.with_changes({"checkpoint_every": first.fit.validate_every})
+    last_s = time.monotonic()
 
-        def keep(state: FitState) -> None:
-            store.save(checkpoint, {"state": tree_to_dataset(state)})
+    def keep(state: FitState) -> None:
+        nonlocal last_s
+        if not often and time.monotonic() - last_s < CHECKPOINT_EVERY_S:
+            return
+        last_s = time.monotonic()
+        store.save(name, {"state": tree_to_dataset(state)}, {"members": ids, "done": int(state.n_done)})
 
-        result = fit(
-            first.task,
-            ensemble,
-            first.fit,
-            seed=seed,
-            resume=resume,
-            on_update=show,
-            on_checkpoint=keep,
-        )
+    result = fit(
+        first.task, ensemble, settings, seed=seed, resume=resume, on_update=on_update, on_checkpoint=keep
+    )
     for job, network in zip(members, _judged(members, result, seed=seed), strict=True):
-        store.save(f"networks/{job.id}", network.to_groups())
-    store.remove(checkpoint)
+        store.save(f"networks/{job.id}", network.to_groups(), facts_of(job, network))
+        if on_saved is not None:
+            on_saved(job)
+    for checkpoint, facts in store.all_facts("checkpoints").items():
+        if all(store.path("networks", f"{job}.nc").is_file() for job in facts.get("members", ids)):
+            store.remove(checkpoint)
+
+
+def facts_of(job: Job[JobSettings], network: TrainedNetwork) -> dict[str, Any]:
+    """What a table of runs shows of a job: everything that decides its numbers, and what came out."""
+    return {
+        "id": job.id,
+        "seed": job.seed,
+        "run_seed": job.run_seed,
+        "status": network.status,
+        "reason": network.reason,
+        "labels": dict(job.labels),
+        "scores": dict(network.scores),
+        "settings": job.settings.model_dump(mode="json"),
+        "numbers_version": NUMBERS_VERSION,
+        "engine": "compiled" if runs_compiled_kernels() else "plain",
+        "versions": {name: version(name) for name in ("dynaprobe", "jax", "jaxlib", "numpy")},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _checkpoint(
+    store: ResultFolder, ids: Sequence[str], template: FitState, say: Callable[[str], object]
+) -> FitState | None:
+    """The part that belongs to some jobs of the furthest stored state that holds them all."""
+    known = sorted(store.all_facts("checkpoints").items(), key=lambda one: one[1].get("done", 0), reverse=True)
+    for name, facts in known:
+        if not set(ids) <= set(facts.get("members", ())):
+            continue
+        chosen = [facts["members"].index(job) for job in ids]
+        try:
+            stored = store.load(name)["state"]
+            # Every array of the state but its two counters has a leading axis member.
+            return cast("FitState", tree_from_dataset(stored.map(lambda a: a[chosen] if a.ndim else a), template))
+        except (DataError, KeyError, IndexError) as error:
+            say(f"The checkpoint {name} does not fit and is not used: {error}")
+    return None
+
+
+def standing(state: FitProgress) -> str:
+    """Where a fit stands, in a few words."""
+    parts = [f"{name} {_median(values)}" for name, values in (("loss", state.loss), ("R2", state.score))]
+    return f"median {', '.join(parts)}"
 
 
 def _median(values: np.ndarray) -> str:

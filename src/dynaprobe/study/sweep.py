@@ -42,7 +42,7 @@ class Job(Generic[S]):
             "run_seed": self.run_seed,
             "settings": self.settings.model_dump(mode="json"),
         }
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         readable = "-".join(_short(value) for value in self.labels.values())
         return "-".join(part for part in (readable, f"s{self.seed}", digest) if part)
 

@@ -1,0 +1,22 @@
+"""Where pieces of a sweep are worked at: what the driver asks of this machine, of Dask and of a cluster alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from dynaprobe.study.pieces import Outcome, Piece
+
+
+class Engine(Protocol):
+    """Has pieces worked at, in processes that may end at any moment.
+
+    An engine does not retry a piece whose process ended: it says so, and who leads the sweep decides. To add one:
+    a class with these two methods and its row in `dynaprobe.study.sweeping.engine_of`.
+    """
+
+    def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
+        """Every piece with its outcome, as they end; None about once a second while none does."""
+
+    def close(self) -> None:
+        """End all processes that this engine started; what they had not stored is lost to its last checkpoint."""
