@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dynaprobe import __version__
+from dynaprobe.cli import sweeps
 from dynaprobe.cli.console import TerminalProgress, fail, tell
 from dynaprobe.core.errors import DynaprobeError
 
@@ -54,7 +55,7 @@ def main() -> None:
         fail(error)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            tell("Interrupted. What was finished is kept; the same command with --resume goes on from there.")
+            tell("Interrupted. What was finished is kept; the same command goes on, with --resume if it has that.")
         raise
 
 
@@ -275,6 +276,9 @@ def simulate_recording(
     recording = teacher_recording(**resolved.model_dump(), seed=seed)
     progress.say(recording.summary)
     progress.say(f"Written to {write_nwb(recording.sessions[0], out)}")
+
+
+sweeps.add_to(app)
 
 
 def _report(run: Path, progress: TerminalProgress) -> Path:

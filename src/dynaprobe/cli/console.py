@@ -45,7 +45,8 @@ class _Bars:
 
     def __init__(self, bars: RichBars, title: str, total: float, done: float) -> None:
         self._bars = bars
-        self._whole = bars.add_task(title, total=total, completed=done, note="")
+        self._whole = bars.add_task(title, total=total, note="")
+        bars.update(self._whole, completed=done)
         self._parts: dict[str, TaskID] = {}
 
     def show(self, done: float, running: Sequence[Running]) -> None:
@@ -55,9 +56,7 @@ class _Bars:
             self._bars.remove_task(self._parts.pop(name))
         for part in running:
             if part.name not in self._parts:
-                self._parts[part.name] = self._bars.add_task(
-                    f"  {part.name}", total=part.total, completed=part.done, note=part.note
-                )
+                self._parts[part.name] = self._bars.add_task(f"  {part.name}", total=part.total, note=part.note)
             self._bars.update(self._parts[part.name], completed=part.done, note=part.note)
 
 
@@ -65,12 +64,13 @@ class _LogView:
     """The same as lines of a log."""
 
     def __init__(self, console: Console, title: str, total: float, done: float) -> None:
-        self._line = _LogLine(console, title, total, done)
+        self._line, self._total = _LogLine(console, title, total, done), total
 
     def show(self, done: float, running: Sequence[Running]) -> None:
         parts = [f"{part.name} {part.done:g}/{part.total:g}" for part in running]
-        # Rounded down: all is done when it is.
-        self._line.update(int(done * 10) / 10, "; ".join(parts))
+        # All is done when nothing is in work any more, not when the last update is.
+        most = self._total - 0.1 if running else self._total
+        self._line.update(min(int(done * 10) / 10, most), "; ".join(parts))
 
 
 class _LogLine:

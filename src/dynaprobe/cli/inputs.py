@@ -42,7 +42,7 @@ def changed(settings: S, settings_file: Path | None, changes: Sequence[str]) -> 
     if settings_file is not None:
         values = load_toml(settings_file)
         values.pop("mapping", None)
-        settings = settings.with_changes(_dotted(values), where=settings_file)
+        settings = settings.with_changes(dotted(values), where=settings_file)
     return settings.with_changes(parse_changes(changes), where="--set") if changes else settings
 
 
@@ -116,18 +116,19 @@ def _check_role(role: str, known: Iterable[str], name: str, *, where: Path | Non
 
 def as_toml(settings: Settings) -> str:
     """All settings with dotted names, one line each; those left open are comments, as TOML has no null."""
-    flat = _dotted(settings.model_dump(mode="json"))
+    flat = dotted(settings.model_dump(mode="json"))
     return "\n".join(
         f"# {name} is left open" if value is None else f"{name} = {json.dumps(value)}"
         for name, value in flat.items()
     )
 
 
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _dotted(value, f"{prefix}{name}.")
+            flat |= dotted(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

@@ -103,7 +103,7 @@ def cache_folder() -> Path | None:
 
 
 def one_core_environment() -> dict[str, str]:
-    """Environment variables for a process that is to keep to one device and one thread, beside others of its kind."""
+    """Environment variables for a process that keeps to one device and one thread, beside others."""
     flags = os.environ.get("XLA_FLAGS", "")
     pinned = dict.fromkeys(_THREAD_VARIABLES, "1")
     return {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": f"{flags} {THREADS_FLAG}".strip(), **pinned}
@@ -119,7 +119,10 @@ def limit_memory(memory_gb: float | None) -> None:
         return
     if sys.platform == "win32":
         raise SettingsError(
-            "--memory-gb", rule="be left out on Windows", received=memory_gb, remedy="Start fewer processes instead"
+            "--memory-gb",
+            rule="be left out on Windows",
+            received=memory_gb,
+            remedy="Start fewer processes instead",
         )
     n_bytes = int(memory_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))

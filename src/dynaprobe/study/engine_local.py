@@ -86,7 +86,7 @@ class _Worker:
     def __init__(self, memory_gb: float | None) -> None:
         command = [sys.executable, "-m", "dynaprobe.study.worker"]
         command += [] if memory_gb is None else [repr(memory_gb)]
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         environment = {**os.environ, **one_core_environment()}
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log

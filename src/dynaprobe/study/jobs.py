@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from pydantic import SerializeAsAny, model_validator
 
 from dynaprobe.core.devices import runs_compiled_kernels
@@ -142,8 +143,8 @@ def train_together(
         say(f"Going on from update {int(resume.n_done)} of {first.fit.n_updates}")
     name = f"checkpoints/{ids[0]}-{hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:8]}"
 
-    # Whoever names no number of updates gets a checkpoint about once a minute; where a fit stops to make one does not
-    # touch its numbers.
+    # Whoever names no number of updates gets a checkpoint about once a minute; where a fit stops to make one does
+    # not touch its numbers.
     often = first.fit.checkpoint_every is not None
     settings = first.fit if often else first.fit.with_changes({"checkpoint_every": first.fit.validate_every})
     last_s = time.monotonic()
@@ -155,9 +156,7 @@ def train_together(
         last_s = time.monotonic()
         store.save(name, {"state": tree_to_dataset(state)}, {"members": ids, "done": int(state.n_done)})
 
-    result = fit(
-        first.task, ensemble, settings, seed=seed, resume=resume, on_update=on_update, on_checkpoint=keep
-    )
+    result = fit(first.task, ensemble, settings, seed=seed, resume=resume, on_update=on_update, on_checkpoint=keep)
     for job, network in zip(members, _judged(members, result, seed=seed), strict=True):
         store.save(f"networks/{job.id}", network.to_groups(), facts_of(job, network))
         if on_saved is not None:
@@ -193,14 +192,17 @@ def _checkpoint(
     for name, facts in known:
         if not set(ids) <= set(facts.get("members", ())):
             continue
-        chosen = [facts["members"].index(job) for job in ids]
         try:
-            stored = store.load(name)["state"]
-            # Every array of the state but its two counters has a leading axis member.
-            return cast("FitState", tree_from_dataset(stored.map(lambda a: a[chosen] if a.ndim else a), template))
+            part = _members_of(store.load(name)["state"], [facts["members"].index(job) for job in ids])
+            return cast("FitState", tree_from_dataset(part, template))
         except (DataError, KeyError, IndexError) as error:
             say(f"The checkpoint {name} does not fit and is not used: {error}")
     return None
+
+
+def _members_of(state: xr.Dataset, chosen: Sequence[int]) -> xr.Dataset:
+    """Every array of a state but its two counters has a leading axis member."""
+    return state.map(lambda array: array[list(chosen)] if array.ndim else array)
 
 
 def standing(state: FitProgress) -> str:

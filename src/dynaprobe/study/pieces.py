@@ -133,7 +133,7 @@ _ONE_AT_A_TIME = threading.Lock()
 def work(text: str) -> str:
     """Train what is still missing of a piece and store it; what happens is said in the outcome, never raised.
 
-    A job that another process works at is left to it. One that has a result, whole by its checksum, is not touched.
+    A job that another process works at is left to it. One with a result, whole by its checksum, is not touched.
 
     Args:
         text: a piece, from `Piece.to_text`.
@@ -151,7 +151,7 @@ def work(text: str) -> str:
             return Outcome("failed", str(error), tuple(computed)).to_text()
         except MemoryError:
             return Outcome("failed", "the process ran out of memory", tuple(computed)).to_text()
-        except Exception as error:  # noqa: BLE001 - one job must not take the others with it
+        except Exception as error:  # one job must not take the others with it
             return Outcome("failed", _said(error), tuple(computed)).to_text()
     kind: Kind = "busy" if left_to_others else "done"
     return Outcome(kind, "another process works at it" if left_to_others else "", tuple(computed)).to_text()
@@ -196,7 +196,9 @@ def _train(
         claims[job.id].release()
 
     for job in mine:
-        claims[job.id].tell({"done": 0, "total": job.settings.fit.n_updates, "with": len(mine), "leader": mine[0].id})
+        claims[job.id].tell(
+            {"done": 0, "total": job.settings.fit.n_updates, "with": len(mine), "leader": mine[0].id}
+        )
     train_together(mine, store, on_update=tell, on_saved=saved)
 
 

@@ -1,8 +1,8 @@
 """Who works at what: a locked file for every job in progress, so that two sweeps never compute one job twice.
 
 The lock belongs to the process and ends with it, however it ends: what a killed process left is free at once, on
-this machine by the kernel, on others by the lock service of a shared file system. The text of the file says who and
-how far, for people and progress bars; nothing is decided by it.
+this machine by the kernel, on others by the lock service of a shared file system. The text of the file says who
+and how far, for people and progress bars; nothing is decided by it.
 
 Where a file system has no locks everything still works: results are written whole and a job has the same numbers
 whoever computes it, but two sweeps at the same time may then compute it twice.

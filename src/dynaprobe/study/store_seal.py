@@ -2,10 +2,10 @@
 
 HDF5 ends where its own header says, so readers of netCDF do not see what follows:
 
-    HDF5 content | facts, one line of JSON | newline, "dynaprobe-seal", version, length of the facts, SHA-256, newline
+    HDF5 content | facts, one line of JSON | newline, "dynaprobe-seal", version, length of facts, SHA-256, newline
 
-The sum is over content and facts. A file that was cut has lost the seal, a file that was changed does not match it,
-and the facts of thousands of files can be read without opening one of them as HDF5.
+The sum is over content and facts. A file that was cut has lost the seal, a file that was changed does not match
+it, and the facts of thousands of files can be read without opening one of them as HDF5.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -49,7 +50,10 @@ class Job(Generic[S]):
     @property
     def cell(self) -> str:
         """The grid cell, seeds aside, readable: ``tanh, penalty_rate 0.1``."""
-        parts = (f"{v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in self.labels.items())
+        parts = (
+            f"{v}" if isinstance(v, str) else f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}"
+            for k, v in self.labels.items()
+        )
         return ", ".join(parts)
 
 
@@ -67,9 +71,17 @@ def grid(base: S, axes: Mapping[str, Sequence[Any]], *, seeds: Sequence[int], ru
     for values in itertools.product(*axes.values()):
         changes = dict(zip(axes, values, strict=True))
         settings = base.with_changes(changes)
-        labels = {name.rsplit(".", 1)[-1]: value for name, value in changes.items()}
-        jobs.extend(Job(settings, seed, labels, run_seed) for seed in seeds)
+        jobs.extend(Job(settings, seed, labels_of(changes), run_seed) for seed in seeds)
     return jobs
+
+
+def labels_of(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes by the last part of their dotted name, or by all of it where two share that part."""
+    last = [name.rsplit(".", 1)[-1] for name in changes]
+    return {
+        part if last.count(part) == 1 else name: value
+        for part, (name, value) in zip(last, changes.items(), strict=True)
+    }
 
 
 def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[Job[S]]]:
@@ -97,4 +109,5 @@ def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float | int) else str(value)
+    # The name becomes that of a file: what a list or a text holds besides letters and digits gives way.
+    return f"{value:g}" if isinstance(value, float | int) else re.sub(r"[^\w.+]+", "_", str(value)).strip("_")[:40]

@@ -149,7 +149,7 @@ def run_sweep(
     Args:
         jobs: the sweep; the same job twice is computed once.
         store: an open store; others may work at it at the same time.
-        engine: where the work is done. It is closed at the end, whatever the end is.
+        engine: where the work is done; whoever made it closes it.
         n_members: at most so many jobs train together in one process.
         n_tries: how often a job is tried whose process ends or that fails, without getting further than before.
             After two tries together with others, or one that failed, it is tried alone, so that what ails one job
@@ -166,12 +166,9 @@ def run_sweep(
     pieces = pieces_of(list(unique.values()), store.folder, n_members=n_members, tracking=tracking)
     # A damaged file is part of what is missing; the process that claims its job sets it aside.
     todo = [piece for piece in pieces if not {job.id for job in piece.jobs} <= lead.whole]
-    try:
-        with board.board("Networks", len(unique), done=len(lead.whole)) as view:
-            while todo:
-                todo = lead.round(todo, engine, view)
-    finally:
-        engine.close()
+    with board.board("Networks", len(unique), done=len(lead.whole)) as view:
+        while todo:
+            todo = lead.round(todo, engine, view)
     for job, reason in lead.failures.items():
         store.note_failure(job, reason, n_tries=lead.n_tries[job])
     others = set(unique) - lead.whole - set(lead.computed) - lead.failures.keys()

@@ -1,0 +1,215 @@
+"""The commands for many networks: run a sweep, look at its results."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from dynaprobe.cli.console import TerminalProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from dynaprobe.study.deltas import SweepSettings
+    from dynaprobe.study.engines import Engine
+    from dynaprobe.study.jobs import JobSettings
+    from dynaprobe.study.store_sweep import SweepStore
+    from dynaprobe.study.sweeping import SweepReport
+
+SOME_FAILED = 1
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give an application these commands."""
+    app.command()(sweep)
+    app.command()(runs)
+
+
+def sweep(
+    settings: Annotated[Path, typer.Argument(help="TOML file with tables task, network, fit and sweep.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the store; new, or one to go on with.")] = Path(
+        "runs/sweep"
+    ),
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="The one seed behind every random draw.")] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, e.g. --set fit.n_updates=200; may be repeated.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes of this machine; one per core, if not given.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0.5, help="Limit of memory for each process of this machine.")
+    ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Follow the training with tensorboard or wandb; may be repeated.")
+    ] = None,
+) -> None:
+    """Train every network of a sweep that has no result yet. Stop it at will; the same command goes on."""
+    from dynaprobe.study.engine_local import LocalEngine
+    from dynaprobe.study.store_sweep import SweepStore
+    from dynaprobe.study.tracking import check_trackers
+
+    progress = TerminalProgress()
+    base, table = _read(settings, set_ or [])
+    check_trackers(track or [])
+    store = SweepStore(out)
+    engine = LocalEngine(processes, memory_gb=memory_gb)
+    with closing(engine):
+        report = _run(base, table, store, engine, progress=progress, seed=seed, track=track or [], where=settings)
+    _close(report, progress, out)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Store of a sweep, or folder of a run.")],
+    where: Annotated[
+        str | None, typer.Option(help="Which rows, e.g. \"activation == 'tanh' and penalty_rate > 0\".")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Column to sort by, e.g. score; -score puts the best first.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many rows on the terminal.")] = 40,
+    csv: Annotated[Path | None, typer.Option(help="Write all rows and columns to this file.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="The same as Parquet.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare every file with its checksum.")] = False,
+) -> None:
+    """Show the results of a store as a table, also while a sweep is at work."""
+    from dynaprobe.study.filters import matching, sorted_by
+    from dynaprobe.study.store_index import table_of, write_table
+
+    progress = TerminalProgress()
+    table = table_of(folder)
+    total = len(table)
+    if where is not None:
+        table = matching(table, where)
+    if sort is not None:
+        table = sorted_by(table, sort)
+    for path, suffix in ((csv, ".csv"), (parquet, ".parquet")):
+        if path is not None:
+            named = path if path.suffix == suffix else path.with_name(path.name + suffix)
+            progress.say(f"{len(table)} rows written to {write_table(table, named)}")
+    if csv is None and parquet is None:
+        progress.console.print(_result_table(table.head(limit)))
+    more = (
+        f"; the first {limit} are shown, --csv writes all" if len(table) > limit and not (csv or parquet) else ""
+    )
+    progress.say(f"{len(table)} of {total} results{more}")
+    _tell_state(folder, progress, check=check)
+
+
+def _read(file: Path, changes: Sequence[str]) -> tuple[JobSettings, SweepSettings]:
+    from dynaprobe.cli.inputs import dotted, parse_changes
+    from dynaprobe.core.settings import load_toml, parse
+    from dynaprobe.study.deltas import SweepSettings
+    from dynaprobe.study.jobs import JobSettings
+
+    values = load_toml(file)
+    table = parse(SweepSettings, values.pop("sweep", {}), where=f"{file}: sweep")
+    base = parse(JobSettings, {}).with_changes(dotted(values), where=file)
+    if changes:
+        base = base.with_changes(parse_changes(changes), where="--set")
+    return base, table
+
+
+def _run(
+    base: JobSettings,
+    table: SweepSettings,
+    store: SweepStore,
+    engine: Engine,
+    *,
+    progress: TerminalProgress,
+    seed: int,
+    track: Sequence[str],
+    where: Path,
+) -> SweepReport:
+    from dynaprobe.study.deltas import changes_of, jobs_of
+    from dynaprobe.study.search import run_search
+    from dynaprobe.study.sweeping import run_sweep
+
+    seeds = table.seeds_from(seed)
+
+    def jobs(changes: Any) -> Any:
+        return jobs_of(base, changes, seeds, seed=seed, where=where)
+
+    def run(jobs: Any) -> SweepReport:
+        return run_sweep(
+            jobs, store, engine, n_members=table.together, n_tries=table.tries, tracking=track, board=progress
+        )
+
+    # What is wrong with the settings is said before the folder is made.
+    wanted = jobs(changes_of(table, seed=seed)) if table.search is None else []
+    store.open()
+    command = shlex.join(["dynaprobe", *sys.argv[1:]])
+    store.note_sweep(
+        {"base": base.model_dump(mode="json"), "sweep": table.model_dump(mode="json"), "seed": seed},
+        command=command,
+    )
+    if table.search is None:
+        return run(wanted)
+    report, best = run_search(table.search, jobs, run, store, seed=seed)
+    progress.say("Best: " + (", ".join(f"{name} = {value}" for name, value in best.items()) or "no setting"))
+    return report
+
+
+def _close(report: SweepReport, progress: TerminalProgress, out: Path) -> None:
+    parts = [
+        f"{len(report.computed)} networks trained",
+        *([f"{len(report.already)} were there"] if report.already else []),
+        *([f"{len(report.by_others)} trained by another sweep"] if report.by_others else []),
+    ]
+    progress.say(f"Done in {progress.elapsed}: {', '.join(parts)}. Look at them with dynaprobe runs {out}")
+    if report.failures:
+        progress.say(f"{len(report.failures)} of {report.n_jobs} jobs have no result:")
+        for job, reason in report.failures.items():
+            progress.say(f"  {job}: {reason}")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _result_table(runs: pd.DataFrame) -> Table:
+    """Results of a store: status, score, and the settings in which they differ."""
+    always = [name for name in ("id", "status", "score") if name in runs]
+    # Versions and times differ as well, and say little here.
+    varied = [str(name) for name in runs if "." in str(name) and not str(name).startswith("version.")]
+    varied = [name for name in varied if runs[name].map(str).nunique() > 1]
+    table = Table(title="Results", title_justify="left")
+    for name in (*always, *varied):
+        table.add_column(name.rsplit(".", 1)[-1], overflow="fold", no_wrap=name == "id")
+    for _, row in runs.iterrows():
+        table.add_row(*(_shown(row[name]) for name in (*always, *varied)))
+    return table
+
+
+def _shown(value: object) -> str:
+    if value is None or value != value:  # noqa: PLR0124 - which NaN is not
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _tell_state(folder: Path, progress: TerminalProgress, *, check: bool) -> None:
+    from dynaprobe.study.store_index import damaged
+    from dynaprobe.study.store_sweep import SweepStore
+
+    store = SweepStore(folder)
+    if store.manifest_path.is_file():
+        store.check()
+        running = store.claims.at_work()
+        if running:
+            progress.say(f"{len(running)} in work")
+        for job, reason in store.failures().items():
+            progress.say(f"{job} has no result: {reason}")
+    if check:
+        found = damaged(folder)
+        for said in found.values():
+            progress.say(said)
+        progress.say(
+            f"{len(found)} damaged files; the same sweep computes them again" if found else "All are whole"
+        )
+        if found:
+            raise typer.Exit(SOME_FAILED)
