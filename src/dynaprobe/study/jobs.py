@@ -7,11 +7,11 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Self, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from pydantic import SerializeAsAny, model_validator
@@ -20,6 +20,7 @@ from dynaprobe.core.devices import runs_compiled_kernels
 from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.core.random import key
 from dynaprobe.core.settings import Settings, parse
+from dynaprobe.core.trials import Trials
 from dynaprobe.model.ensemble import Ensemble, simulate
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
@@ -234,15 +235,20 @@ def _ensemble(members: Sequence[Job[JobSettings]]) -> Ensemble:
     )
 
 
+@partial(jax.jit, static_argnums=0)
+def _performance(task: AbstractTask, outputs: jax.Array, trials: Trials) -> dict[str, jax.Array]:
+    return task.performance(outputs, trials)
+
+
 def _judged(members: Sequence[Job[JobSettings]], result: FitResult, *, seed: int) -> list[TrainedNetwork]:
     """Judge every network on trials that neither training nor the choice of parameters has seen."""
     task, settings = members[0].settings.task, members[0].settings.fit
     trials = task.trials(key(seed, "test", "trials"), N_TEST_TRIALS)
-    outputs = simulate(result.ensemble, trials.inputs, key(seed, "test", "noise")).outputs
-    measures = jax.vmap(lambda z: task.performance(z, trials))(jnp.asarray(outputs))
     networks = []
     for k, job in enumerate(members):
-        scores = {name: float(values[k]) for name, values in measures.items()}
+        # One after another by the same program, so that neighbours do not touch the last digit of a score.
+        outputs = simulate(result.ensemble.select([k]), trials.inputs, key(seed, "test", "noise")).outputs[0]
+        scores = {name: float(value) for name, value in _performance(task, outputs, trials).items()}
         status, reason = result.status[k], result.reason[k]
         if status != "diverged":
             learned = scores["score"] >= settings.threshold

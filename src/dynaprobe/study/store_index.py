@@ -90,7 +90,7 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
     # One type per column: what is a number in one row and a text in another becomes text.
     plain = table.copy()
     for name in table:
-        if table[name].map(type).nunique() > 1:
+        if table[name].dropna().map(type).nunique() > 1:
             plain[name] = table[name].map(_as_text)
     return write_atomically(path, lambda target: plain.to_parquet(target, index=False))
 

@@ -1,0 +1,168 @@
+"""Who leads a sweep: what is there is left alone, what is lost is tried again, what fails touches nobody else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+
+import pytest
+from sweep_parts import Scripted, open_store, pretend, tiny_jobs
+
+from dynaprobe.study import sweeping
+from dynaprobe.study.pieces import Outcome
+from dynaprobe.study.progress import Running
+from dynaprobe.study.sweeping import SweepStoppedError, run_sweep
+
+
+class Noted:
+    """A board that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.shown: list[tuple[float, list[Running]]] = []
+
+    def say(self, text):
+        self.said.append(text)
+
+    @contextmanager
+    def board(self, title, total, *, done=0):
+        self.shown.append((done, []))
+        yield self
+
+    def show(self, done, running):
+        self.shown.append((done, list(running)))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(tmp_path / "store")
+
+
+def doing(store, fail=lambda _: None):
+    """A script that stores what is missing, unless `fail` names another outcome."""
+
+    def script(piece):
+        outcome = fail(piece)
+        if outcome is not None:
+            return outcome
+        missing = [job.id for job in piece.jobs if job.id not in store.finished()]
+        return Outcome("done", computed=pretend(store, *missing))
+
+    return script
+
+
+def test_what_has_a_result_is_left_alone_and_what_is_damaged_is_not(store):
+    jobs = tiny_jobs()
+    first = [job.id for job in jobs[:2]]
+    pretend(store, *[job.id for job in jobs[:3]])
+    store.path("networks", f"{jobs[2].id}.nc").write_bytes(b"half a file")
+
+    def script(piece):
+        assert store.has(f"networks/{jobs[2].id}") is False  # as the process does that holds its claim
+        return Outcome("done", computed=pretend(store, *[job.id for job in piece.jobs]))
+
+    engine = Scripted(script)
+    board = Noted()
+    report = run_sweep(jobs, store, engine, n_members=2, board=board)
+    assert engine.seen == [tuple(job.id for job in jobs[2:])]
+    assert set(report.already) == set(first)
+    assert set(report.computed) == {job.id for job in jobs[2:]}
+    assert board.shown[0][0] == 2
+    assert board.shown[-1][0] == 4
+    again = run_sweep(jobs, store, Scripted(lambda _: pytest.fail("nothing is missing")))
+    assert again.n_jobs == len(again.already) == 4
+
+
+def test_the_same_job_twice_is_one(store):
+    engine = Scripted(doing(store))
+    assert run_sweep(tiny_jobs() + tiny_jobs(), store, engine, n_members=8).n_jobs == 4
+    assert len(engine.seen) == 1
+
+
+def test_a_process_that_dies_is_tried_again_together_and_then_job_by_job(store):
+    jobs = tiny_jobs()
+    bad = jobs[1].id
+
+    def fail(piece):
+        return Outcome("died", "signal 9") if bad in {job.id for job in piece.jobs} else None
+
+    engine = Scripted(doing(store, fail))
+    board = Noted()
+    report = run_sweep(jobs, store, engine, n_members=4, n_tries=3, board=board)
+    together = tuple(job.id for job in jobs)
+    assert engine.seen == [together, together, *((job.id,) for job in jobs)]
+    assert report.failures == {bad: "signal 9 (try 3 of 3)"}
+    assert set(report.computed) == {job.id for job in jobs} - {bad}
+    assert store.failures() == report.failures
+    assert f"{bad}: no result, signal 9 (try 3 of 3)" in board.said
+
+
+def test_a_job_that_fails_by_itself_is_tried_alone_at_once(store):
+    jobs = tiny_jobs()
+    bad = jobs[3].id
+    tries = Counter()
+
+    def fail(piece):
+        tries.update(job.id for job in piece.jobs)
+        return Outcome("failed", "MemoryError: too large") if bad in {job.id for job in piece.jobs} else None
+
+    report = run_sweep(jobs, store, Scripted(doing(store, fail)), n_members=4, n_tries=2)
+    assert report.failures == {bad: "MemoryError: too large (try 2 of 2)"}
+    assert tries[bad] == 2
+    # Started again, it is tried again: the machine may have more memory now.
+    assert run_sweep(jobs, store, Scripted(doing(store)), n_members=4).computed == (bad,)
+
+
+def test_a_process_that_gets_further_each_time_is_not_given_up(store):
+    """A queue that preempts ten times must not end a job that goes on from its checkpoints."""
+    (job,) = tiny_jobs(1, [0.0])
+    deaths = iter(range(10))
+
+    def fail(piece):
+        k = next(deaths, None)
+        if k is None:
+            return None
+        store.save("checkpoints/x", {}, {"members": [job.id], "done": k + 1})
+        return Outcome("died", "preempted")
+
+    report = run_sweep([job], store, Scripted(doing(store, fail)), n_tries=2)
+    assert report.computed == (job.id,)
+    assert report.failures == {}
+
+
+def test_jobs_of_another_sweep_are_waited_for(store, monkeypatch):
+    monkeypatch.setattr(sweeping, "ASK_AGAIN_S", 0.0)
+    jobs = tiny_jobs()
+    rounds = iter(range(3))
+
+    def script(piece):
+        if next(rounds, None) is not None:
+            return Outcome("busy", "another process works at it")
+        pretend(store, *[job.id for job in piece.jobs])
+        return Outcome("done")
+
+    report = run_sweep(jobs, store, Scripted(script), n_members=4)
+    assert set(report.by_others) == {job.id for job in jobs}
+    assert report.computed == ()
+
+
+def test_a_store_that_cannot_be_written_stops_the_sweep_with_its_sentence(store):
+    jobs = tiny_jobs()
+    engine = Scripted(
+        lambda _: Outcome("stop", "x.nc must be written, but got No space left on device. Free some.")
+    )
+    with pytest.raises(SweepStoppedError, match=r"^x\.nc must be written, but got No space left on device\."):
+        run_sweep(jobs, store, engine, n_members=1)
+    assert len(engine.seen) == 1
+
+
+def test_work_in_progress_is_shown_with_its_name_and_share(store):
+    jobs = tiny_jobs()
+    claims = [store.claim(job.id) for job in jobs[:2]]
+    for claim in claims:
+        claim.tell({"leader": jobs[0].id, "with": 2, "done": 30, "total": 100, "note": "median loss 0.1"})
+    board = Noted()
+    run_sweep(jobs, store, Scripted(doing(store)), n_members=4, board=board)
+    done, running = board.shown[1]
+    assert done == pytest.approx(0.6)
+    assert running == [Running(f"{jobs[0].id} and 1 more", 30, 100, "median loss 0.1")]
