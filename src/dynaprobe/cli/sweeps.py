@@ -14,7 +14,7 @@ from rich.table import Table
 from dynaprobe.cli.console import TerminalProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -48,22 +48,37 @@ def sweep(
     memory_gb: Annotated[
         float | None, typer.Option(min=0.5, help="Limit of memory for each process of this machine.")
     ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Queue to submit workers to: slurm, pbs, sge, lsf, htcondor or oar.")
+    ] = None,
+    show_script: Annotated[
+        bool, typer.Option("--show-script", help="Show what --cluster would submit, and end.")
+    ] = False,
     track: Annotated[
         list[str] | None, typer.Option(help="Follow the training with tensorboard or wandb; may be repeated.")
     ] = None,
 ) -> None:
     """Train every network of a sweep that has no result yet. Stop it at will; the same command goes on."""
-    from dynaprobe.study.engine_local import LocalEngine
+    from dynaprobe.study.engine_table import engine_of, job_script
     from dynaprobe.study.store_sweep import SweepStore
     from dynaprobe.study.tracking import check_trackers
 
     progress = TerminalProgress()
-    base, table = _read(settings, set_ or [])
+    base, table, options = _read(settings, set_ or [])
+    if show_script:
+        progress.say(job_script(cluster, options))
+        return
     check_trackers(track or [])
     store = SweepStore(out)
-    engine = LocalEngine(processes, memory_gb=memory_gb)
-    with closing(engine):
-        report = _run(base, table, store, engine, progress=progress, seed=seed, track=track or [], where=settings)
+    place = {"scheduler": scheduler, "cluster": cluster, "options": options}
+
+    def start() -> Engine:
+        return engine_of(**place, n_processes=processes, memory_gb=memory_gb, say=progress.say)
+
+    report = _run(base, table, store, start, progress=progress, seed=seed, track=track or [], where=settings)
     _close(report, progress, out)
 
 
@@ -104,7 +119,7 @@ def runs(
     _tell_state(folder, progress, check=check)
 
 
-def _read(file: Path, changes: Sequence[str]) -> tuple[JobSettings, SweepSettings]:
+def _read(file: Path, changes: Sequence[str]) -> tuple[JobSettings, SweepSettings, dict[str, Any]]:
     from dynaprobe.cli.inputs import dotted, parse_changes
     from dynaprobe.core.settings import load_toml, parse
     from dynaprobe.study.deltas import SweepSettings
@@ -112,17 +127,18 @@ def _read(file: Path, changes: Sequence[str]) -> tuple[JobSettings, SweepSetting
 
     values = load_toml(file)
     table = parse(SweepSettings, values.pop("sweep", {}), where=f"{file}: sweep")
+    options = values.pop("cluster", {})
     base = parse(JobSettings, {}).with_changes(dotted(values), where=file)
     if changes:
         base = base.with_changes(parse_changes(changes), where="--set")
-    return base, table
+    return base, table, options
 
 
 def _run(
     base: JobSettings,
     table: SweepSettings,
     store: SweepStore,
-    engine: Engine,
+    start: Callable[[], Engine],
     *,
     progress: TerminalProgress,
     seed: int,
@@ -138,12 +154,7 @@ def _run(
     def jobs(changes: Any) -> Any:
         return jobs_of(base, changes, seeds, seed=seed, where=where)
 
-    def run(jobs: Any) -> SweepReport:
-        return run_sweep(
-            jobs, store, engine, n_members=table.together, n_tries=table.tries, tracking=track, board=progress
-        )
-
-    # What is wrong with the settings is said before the folder is made.
+    # What is wrong with the settings is said before the folder is made and anything is started.
     wanted = jobs(changes_of(table, seed=seed)) if table.search is None else []
     store.open()
     command = shlex.join(["dynaprobe", *sys.argv[1:]])
@@ -151,9 +162,16 @@ def _run(
         {"base": base.model_dump(mode="json"), "sweep": table.model_dump(mode="json"), "seed": seed},
         command=command,
     )
-    if table.search is None:
-        return run(wanted)
-    report, best = run_search(table.search, jobs, run, store, seed=seed)
+    with closing(start()) as engine:
+
+        def run(jobs: Any) -> SweepReport:
+            return run_sweep(
+                jobs, store, engine, n_members=table.together, n_tries=table.tries, tracking=track, board=progress
+            )
+
+        if table.search is None:
+            return run(wanted)
+        report, best = run_search(table.search, jobs, run, store, seed=seed)
     progress.say("Best: " + (", ".join(f"{name} = {value}" for name, value in best.items()) or "no setting"))
     return report
 
@@ -162,7 +180,7 @@ def _close(report: SweepReport, progress: TerminalProgress, out: Path) -> None:
     parts = [
         f"{len(report.computed)} networks trained",
         *([f"{len(report.already)} were there"] if report.already else []),
-        *([f"{len(report.by_others)} trained by another sweep"] if report.by_others else []),
+        *([f"{len(report.by_others)} by another sweep, or by a process that ended"] if report.by_others else []),
     ]
     progress.say(f"Done in {progress.elapsed}: {', '.join(parts)}. Look at them with dynaprobe runs {out}")
     if report.failures:

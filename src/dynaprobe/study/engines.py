@@ -12,7 +12,7 @@ class Engine(Protocol):
     """Has pieces worked at, in processes that may end at any moment.
 
     An engine does not retry a piece whose process ended: it says so, and who leads the sweep decides. To add one:
-    a class with these two methods and its row in `dynaprobe.study.sweeping.engine_of`.
+    a class with these two methods and its row in `dynaprobe.study.engine_table.engine_of`.
     """
 
     def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:

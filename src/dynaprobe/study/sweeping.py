@@ -28,7 +28,7 @@ class SweepReport:
         n_jobs: jobs of the sweep.
         already: jobs that had a result before.
         computed: jobs whose result this sweep stored.
-        by_others: jobs whose result another sweep stored meanwhile.
+        by_others: jobs whose result another sweep stored, or a process that ended before it could say so.
         failures: why the others have none, by job.
     """
 

@@ -1,0 +1,57 @@
+"""Which engine the options of a sweep mean. To add one, write its class and its row here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dynaprobe.core.errors import SettingsError
+from dynaprobe.study.engine_local import LocalEngine
+from dynaprobe.study.engines import Engine
+
+
+def engine_of(
+    *,
+    scheduler: str | None,
+    cluster: str | None,
+    options: Mapping[str, Any],
+    n_processes: int | None = None,
+    memory_gb: float | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Engine:
+    """The engine for a sweep: a scheduler of Dask, workers from a queue, or processes of this machine.
+
+    Raises:
+        SettingsError: when options exclude each other, or what an engine needs is not installed.
+    """
+    if scheduler is not None and cluster is not None:
+        raise SettingsError(
+            "--scheduler",
+            rule="be given without --cluster",
+            received="both",
+            remedy="Leave one out: --cluster starts a scheduler of its own",
+        )
+    if scheduler is not None:
+        return _dask().DaskEngine(lambda: scheduler, say=say)
+    if cluster is not None:
+        return _dask().QueueEngine(cluster, options, say=say)
+    return LocalEngine(n_processes, memory_gb=memory_gb)
+
+
+def job_script(cluster: str | None, options: Mapping[str, Any]) -> str:
+    """What a queue would be given for every job.
+
+    Raises:
+        SettingsError: without a queue, or as `dynaprobe.study.engine_dask.make_cluster`.
+    """
+    if cluster is None:
+        raise SettingsError(
+            "--show-script", rule="come with --cluster", received="no queue", remedy="Add --cluster slurm"
+        )
+    return str(_dask().job_script(cluster, options))
+
+
+def _dask() -> Any:
+    # Two seconds that a sweep on one machine does not wait for.
+    return importlib.import_module("dynaprobe.study.engine_dask")
