@@ -13,7 +13,7 @@ from benchmarks.measure import Outcome, machine_line, write_csv
 from benchmarks.worker import ROOT
 
 # In the order of the README; each is a module with `measure`.
-NAMES = ("training", "scaling", "memory", "startup", "fixed_points")
+NAMES = ("training", "scaling", "memory", "startup", "fixed_points", "sweeps")
 RESULTS, QUICK_RESULTS = ROOT / "benchmarks" / "results", ROOT / "runs" / "benchmarks"
 README = ROOT / "README.md"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -266,3 +267,18 @@ def test_a_queue_that_starts_what_it_is_given(tmp_path, cached, undisturbed, mon
     assert sorted(report.computed) == sorted(job.id for job in JOBS)
     assert bits(store.folder) == undisturbed
     assert "--requeue" in (jobs / "job.sh").read_text()
+
+
+def test_the_example_for_slurm_in_the_documentation_gives_a_job():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    block = text.partition("<!-- slurm:start -->")[2].partition("<!-- slurm:end -->")[0]
+    options = tomllib.loads(block.replace("```toml", "").replace("```", ""))["cluster"]
+    # This machine has no such network: the scheduler of the test listens on loopback.
+    del options["interface"]
+    lines = job_script("slurm", {**options, "scheduler_options": QUEUE["scheduler_options"]}).splitlines()
+    for line in ("#SBATCH -p normal", "#SBATCH -A lab", "#SBATCH --cpus-per-task=16", "#SBATCH -t 24:00:00"):
+        assert line in lines
+    assert "#SBATCH --requeue" in lines
+    assert lines.index("module load python/3.11") < lines.index("export OMP_NUM_THREADS='1'") < len(lines) - 1
+    assert "--nthreads 1 --" in lines[-1]
+    assert "--nworkers 16" in lines[-1]

@@ -73,10 +73,10 @@ def sweep(
         return
     check_trackers(track or [])
     store = SweepStore(out)
-    place = {"scheduler": scheduler, "cluster": cluster, "options": options}
 
     def start() -> Engine:
-        return engine_of(**place, n_processes=processes, memory_gb=memory_gb, say=progress.say)
+        own = {"n_processes": processes, "memory_gb": memory_gb}
+        return engine_of(scheduler=scheduler, cluster=cluster, options=options, own=own, say=progress.say)
 
     report = _run(base, table, store, start, progress=progress, seed=seed, track=track or [], where=settings)
     _close(report, progress, out)

@@ -16,11 +16,17 @@ def engine_of(
     scheduler: str | None,
     cluster: str | None,
     options: Mapping[str, Any],
-    n_processes: int | None = None,
-    memory_gb: float | None = None,
+    own: Mapping[str, Any] | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Engine:
     """The engine for a sweep: a scheduler of Dask, workers from a queue, or processes of this machine.
+
+    Args:
+        scheduler: address of a Dask scheduler.
+        cluster: a row of `dynaprobe.study.engine_dask.QUEUES`.
+        options: of the cluster.
+        own: of `LocalEngine`, which it is where neither of the two is given.
+        say: told of what happens.
 
     Raises:
         SettingsError: when options exclude each other, or what an engine needs is not installed.
@@ -33,10 +39,12 @@ def engine_of(
             remedy="Leave one out: --cluster starts a scheduler of its own",
         )
     if scheduler is not None:
-        return _dask().DaskEngine(lambda: scheduler, say=say)
+        found: Engine = _dask().DaskEngine(lambda: scheduler, say=say)
+        return found
     if cluster is not None:
-        return _dask().QueueEngine(cluster, options, say=say)
-    return LocalEngine(n_processes, memory_gb=memory_gb)
+        submitted: Engine = _dask().QueueEngine(cluster, options, say=say)
+        return submitted
+    return LocalEngine(**(own or {}))
 
 
 def job_script(cluster: str | None, options: Mapping[str, Any]) -> str:
