@@ -262,7 +262,7 @@ def whiten_folds(
     for left_out in folds:
         kept = np.delete(values, left_out, axis=0)
         mean = kept.mean(axis=0) if condition_mean == "subtract" else kept.mean(axis=(0, 1))
-        scores, to_scores, _ = _whiten(_rows(kept - mean), n_pcs)
+        scores, to_scores, _ = whiten_rows(_rows(kept - mean), n_pcs)
         train.append(scores)
         test.append(_rows(values[left_out] - mean) @ to_scores)
     return WhitenedFolds(train, test)
@@ -273,7 +273,7 @@ def _prepare_whole(
 ) -> tuple[np.ndarray, float]:
     """Orthonormal scores of all rows, and the fraction of variance they hold."""
     mean = values.mean(axis=0) if condition_mean == "subtract" else values.mean(axis=(0, 1))
-    scores, _, variance = _whiten(_rows(values - mean), n_pcs)
+    scores, _, variance = whiten_rows(_rows(values - mean), n_pcs)
     return scores, variance
 
 
@@ -281,7 +281,7 @@ def _rows(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, values.shape[-1])
 
 
-def _whiten(rows: np.ndarray, n_pcs: int | None) -> tuple[np.ndarray, np.ndarray, float]:
+def whiten_rows(rows: np.ndarray, n_pcs: int | None) -> tuple[np.ndarray, np.ndarray, float]:
     """Orthonormal PC scores of centred rows, the map ``[unit, pc]`` that makes them, and the variance they hold.
 
     Directions without variance are left out, so there may be fewer than `n_pcs`.

@@ -18,6 +18,7 @@ from dynaprobe.analysis.cka import compare_cka, prepare_cka
 from dynaprobe.analysis.dynamical_similarity import compare_dynamics, prepare_dynamics
 from dynaprobe.analysis.linear_regression import compare_back, compare_forth, prepare_regression
 from dynaprobe.analysis.matrix import check_matched, one_thread
+from dynaprobe.analysis.principal_angles import compare_axes, prepare_condition_axes, prepare_time_axes
 from dynaprobe.analysis.rsa import compare_rsa, prepare_rsa
 from dynaprobe.analysis.shape_distance import (
     compare_angular,
@@ -133,14 +134,36 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
+# Likeness along one axis of the data. Surrogates that keep the covariance along it keep the likeness with it, so
+# these stand apart: `bounded` takes them with keep="NC" and keep="TN".
+MODE_MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "time_overlap",
+        "overlap of leading time courses (0 to 1)",
+        "similarity",
+        True,
+        prepare_time_axes,
+        compare_axes,
+    ),
+    Measure(
+        "condition_overlap",
+        "overlap of leading profiles over conditions (0 to 1)",
+        "similarity",
+        True,
+        prepare_condition_axes,
+        compare_axes,
+    ),
+)
+
+
 def measure_named(name: str) -> Measure:
     """The measure with this name.
 
     Raises:
         SettingsError: when there is none.
     """
-    for measure in MEASURES:
+    for measure in (*MEASURES, *MODE_MEASURES):
         if measure.name == name:
             return measure
-    names = ", ".join(measure.name for measure in MEASURES)
+    names = ", ".join(measure.name for measure in (*MEASURES, *MODE_MEASURES))
     raise SettingsError("measure", rule=f"be one of {names}", received=name, remedy="Choose one of these")
