@@ -1,0 +1,1 @@
+"""Probes: what a network does when its inputs, its state or its units are interfered with."""
