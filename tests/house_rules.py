@@ -131,7 +131,7 @@ def import_table(file: SourceFile) -> list[str]:
 
 def cli_imports_late(file: SourceFile) -> list[str]:
     """The commands import the rooms inside their functions, so that ``--help`` answers at once."""
-    if file.path not in ("cli/app.py", "cli/console.py", "cli/sweeps.py"):
+    if file.path not in ("cli/app.py", "cli/console.py", "cli/probe.py", "cli/sweeps.py"):
         return []
     return [
         f"{file.path}:{node.lineno} imports {name} before it is needed"

@@ -72,6 +72,7 @@ def test_help_is_quick_and_names_every_command(dynaprobe):
         "settings",
         "compare",
         "fixed-points",
+        "probe",
         "simulate-recording",
         "report",
     ):

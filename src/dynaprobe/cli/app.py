@@ -12,6 +12,7 @@ import typer
 from dynaprobe import __version__
 from dynaprobe.cli import sweeps
 from dynaprobe.cli.console import TerminalProgress, fail, tell
+from dynaprobe.cli.probe import probe
 from dynaprobe.core.errors import DynaprobeError
 
 ABOUT = "Train recurrent networks on the tasks animals do, compare them with recordings, find their mechanism."
@@ -252,6 +253,9 @@ def recording(
         progress.say(line)
     if to is not None:
         progress.say(f"Written to {write_recording(found, to)}")
+
+
+app.command("probe")(probe)
 
 
 @app.command("simulate-recording")

@@ -15,7 +15,9 @@ from dynaprobe.model.rnn import CTRNN, AbstractNetwork, First
 from dynaprobe.tasks.reach import DelayedReach
 
 # 500 ms of delay are 50 steps; everything else at its default.
-TASK = DelayedReach(baseline_mean_ms=200.0, analysis_delay_ms=500.0, catch_fraction=0.0, delay_range_ms=(0.0, 500.0))
+TASK = DelayedReach(
+    baseline_mean_ms=200.0, analysis_delay_ms=500.0, catch_fraction=0.0, delay_range_ms=(0.0, 500.0)
+)
 ALPHA = 0.2
 N_DELAY = 50
 # Input that keeps a gate shut, against targets of length 1.
@@ -24,8 +26,12 @@ SHUT = 40.0
 ROUND_OFF = 1e-4
 
 
+# Compiled: run line by line, JAX would compile every operation for every number of trials.
+make_trials = eqx.filter_jit(lambda task: task.condition_trials())
+
+
 def reach_trials(**changes: object) -> Trials:
-    return TASK.with_changes(changes).condition_trials()
+    return make_trials(TASK.with_changes(changes))
 
 
 class LinearNetwork(AbstractNetwork):
@@ -98,6 +104,17 @@ def linear_network(w_in: np.ndarray, w_rec: np.ndarray, w_out: np.ndarray) -> Li
     )
 
 
+def follower(*, angle_deg: float = 0.0, gain: float = 1.0) -> LinearNetwork:
+    """Two variables that follow the target with a time constant of 50 ms, turned and scaled into positions.
+
+    n steps after a change from u to v they are at ``v + (1 - a)^n (u - v)``.
+    """
+    c, s = gain * np.cos(np.deg2rad(angle_deg)), gain * np.sin(np.deg2rad(angle_deg))
+    w_out = np.zeros((4, 2))
+    w_out[2:] = [[c, -s], [s, c]]
+    return linear_network(np.eye(2, 3), np.zeros((2, 2)), w_out)
+
+
 def turned(network: LinearNetwork, Q: np.ndarray) -> LinearNetwork:
     """The same network in another orthonormal basis of its state."""
     w_in, w_rec, w_out = (np.asarray(w, dtype=np.float64) for w in (network.w_in, network.w_rec, network.w_out))
@@ -127,10 +144,15 @@ def by_hand(from_state: float) -> CTRNN:
     they have, the second are followed by two that leak. Every variable is the difference of two units of mirrored
     state. Positions are `from_state` of the first plus the rest of the second; velocities are 0.
 
-    Then, exactly, the end point for the state of i and the input of j is ``from_state G_i + (1 - from_state) G_j``.
+    Then the end point for the state of i and the input of j is ``from_state G_i + (1 - from_state) G_j`` exactly.
     """
     n_units = 16
-    w_in, w_rec, b, w_out = np.zeros((n_units, 3)), np.zeros((n_units, n_units)), np.zeros(n_units), np.zeros((4, n_units))
+    w_in, w_rec, b, w_out = (
+        np.zeros((n_units, 3)),
+        np.zeros((n_units, n_units)),
+        np.zeros(n_units),
+        np.zeros((4, n_units)),
+    )
     for gate in range(8):
         axis, sign = gate // 2 % 2, 1 if gate % 2 == 0 else -1
         w_in[gate, axis] = sign

@@ -1,7 +1,7 @@
 """Two experiments that tell a mechanism without a picture: take the target away at the go cue, or swap it.
 
-A network that reaches from an initial condition carries the movement in its state at the go cue; one that is driven
-by its input needs the target while it moves. Both are asked by changing inputs alone.
+A network that reaches from an initial condition carries the movement in its state at the go cue; one that is
+driven by its input needs the target while it moves. Both are asked by changing inputs alone.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class InputRemoval(Result):
 
     Variables of `data`; E are end points with the target, E' without:
         end_point, end_point_removed, goal ``(condition, axis)``: E, E' and what is asked for.
-        remaining: ``sum E.E' / sum E.E`` over conditions: 1 for a movement that goes on as if nothing had happened,
-            0 for one that is lost. With ``_low`` and ``_high``.
+        remaining: ``sum E.E' / sum E.E`` over conditions: 1 for a movement that goes on as if nothing had
+            happened, 0 for one that is lost. With ``_low`` and ``_high``.
         error, error_removed: mean distance of end point and goal. With bounds.
         r2, r2_removed ``(group,)``: R2 of velocity and position over the trial.
     """
@@ -65,8 +65,8 @@ class StateSwap(Result):
 
 def mechanism_of(index_low: float, index_high: float, *, explained: float, reach: float) -> Mechanism:
     """The verdict: ``initial_condition`` when the whole interval of the mechanism index lies above 2/3,
-    ``input_driven`` when it lies below 1/3, else ``mixed``; ``unclear`` when the regression explains less than half
-    of the end points (`explained`), or `reach`, ``w_state + w_input``, is less than half of the way.
+    ``input_driven`` when it lies below 1/3, else ``mixed``; ``unclear`` when the regression explains less than
+    half of the end points (`explained`), or `reach`, ``w_state + w_input``, is less than half of the way.
     """
     known = np.isfinite([index_low, index_high]).all()
     if not (known and explained >= LEAST_EXPLAINED and reach >= LEAST_REACH):
@@ -111,7 +111,10 @@ def input_removal(
     kept, of = (E * E_less).sum(axis=1), (E * E).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         remaining, draws = kept.sum() / of.sum(), (counts @ kept) / (counts @ of)
-    errors = {"error": np.linalg.norm(E - scene.goals, axis=1), "error_removed": np.linalg.norm(E_less - scene.goals, axis=1)}
+    errors = {
+        "error": np.linalg.norm(E - scene.goals, axis=1),
+        "error_removed": np.linalg.norm(E_less - scene.goals, axis=1),
+    }
     r2s = [r2_by_group(scene, values) for values in (whole, less)]
     data = xr.Dataset(
         {
@@ -140,9 +143,9 @@ def state_swap(
 ) -> StateSwap:
     """The state of condition A meets the input of condition B at the go cue: which decides? See `StateSwap`.
 
-    All pairs are run without noise, with the inputs of A until `at_ms` and those of B from then on, so that nothing
-    but inputs is changed. Intervals are 95 % percentiles over draws, with replacement, of the conditions that give
-    the state and, independently, of those that give the input.
+    All pairs are run without noise, with the inputs of A until `at_ms` and those of B from then on, so that
+    nothing but inputs is changed. Intervals are 95 % percentiles over draws, with replacement, of the conditions
+    that give the state and, independently, of those that give the input.
 
     Args and errors as in `input_removal`; at least three conditions are needed.
     """
@@ -206,8 +209,8 @@ def _regress(
 ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
     """w_state, w_input and R2 for every draw of conditions.
 
-    Over all pairs the two regressors are independent once centred, so that each weight is a covariance with its own
-    regressor over that regressor's variance:
+    Over all pairs the two regressors are independent once centred, so that each weight is a covariance with its
+    own regressor over that regressor's variance:
 
         w_state = sum_i n_i g_i . e_i / sum_i n_i g_i . g_i
 

@@ -1,4 +1,4 @@
-"""Directions in state space in which a network's activity varies, turns, or is read out, and how far it spreads."""
+"""Directions in state space in which activity varies, turns, or is read out, and how far it spreads."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def usual_directions(
 
 @eqx.filter_jit
 def _readout_slopes(network: AbstractNetwork, x: Float[Array, " unit"]) -> Float[Array, "output unit"]:
-    return jax.jacrev(lambda state: network.readout(network.rate(state)))(x)
+    slopes: Array = jax.jacrev(lambda state: network.readout(network.rate(state)))(x)
+    return slopes
 
 
 def _jpcs(
@@ -87,7 +88,8 @@ def _jpcs(
 
 
 def spread_of(scene: Scene, states: Float[np.ndarray, "condition time unit"]) -> float:
-    """Root mean square distance of states from their mean over conditions, from target onset to the movement's end.
+    """Root mean square distance of states from their mean over conditions, from target onset to the movement's
+    end.
 
     Raises:
         DataError: when all conditions have the same states.

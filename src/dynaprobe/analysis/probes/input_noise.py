@@ -55,8 +55,8 @@ class InputNoise(Result):
 
 
 class _Measured(NamedTuple):
-    end_points: np.ndarray
-    squared: dict[str, np.ndarray]
+    end_points: Any
+    squared: dict[str, Any]
 
 
 def input_noise(
@@ -73,10 +73,11 @@ def input_noise(
     """End points and R2 under noise of several strengths, by channel and epoch; see `InputNoise`.
 
     A noisy input is ``u + sqrt(2 tau / dt) s xi``, fresh at every step: the noise of training, which is left out
-    (the noise inside the network stays). Epochs are ``preparatory``, from target onset to the go cue; ``movement``,
-    from the go cue to the end of the movement; ``throughout``, the whole trial. The same xi serve every strength,
-    channel, epoch and network, so that differences are not those of the draws. Intervals are 95 % percentiles over
-    trials, drawn with replacement within conditions: they speak of this network, not of others trained alike.
+    (the noise inside the network stays). Epochs are ``preparatory``, from target onset to the go cue;
+    ``movement``, from the go cue to the end of the movement; ``throughout``, the whole trial. The same xi serve
+    every strength, channel, epoch and network, so that differences are not those of the draws. Intervals are 95 %
+    percentiles over trials, drawn with replacement within conditions: they speak of this network, not of others
+    trained alike.
 
     Args:
         network: the network; its ``dt_ms`` and ``tau_ms`` scale the noise.
@@ -106,15 +107,14 @@ def input_noise(
     shape = (len(strengths), len(masks), len(EPOCHS))
     parts: dict[str, np.ndarray] = {}
     n_bad = 0
+    found: dict[str, np.ndarray] = {}
     for at in np.ndindex(shape):
-        if strengths[at[0]] == 0 and at != (0, 0, 0):
-            found = clean
-        else:
+        # Without noise it does not matter in which channel and epoch there is none.
+        if strengths[at[0]] > 0 or not found:
             weight = strengths[at[0]] * windows[EPOCHS[at[2]]][:, None] * list(masks.values())[at[1]]
             measured = runner.measure(weight)
             found = _summary(scene, measured, goals, counts)
             n_bad += int((~np.isfinite(measured.end_points).all(axis=1)).sum())
-            clean = found if at == (0, 0, 0) else clean
         for name, value in found.items():
             parts.setdefault(name, np.full((*shape, *np.shape(value)), np.nan))[at] = value
     data = _dataset(scene, parts, strengths, list(masks), within)
@@ -142,9 +142,9 @@ class _Runner:
         self.condition = np.repeat(np.arange(scene.n_conditions), n_repeats)
         groups = tuple((name, tuple(numbers)) for name, numbers in scene.groups.items())
         self.channels = tuple(scene.end_channels), groups
-        target, mask = (np.swapaxes(np.asarray(a), 0, 1) for a in (scene.trials.targets, scene.trials.mask))
-        ends = jnp.asarray(scene.end_weights.astype(np.float32))
-        self.given = _Given(jnp.asarray(scene.inputs), jnp.asarray(target), jnp.asarray(mask), ends)
+        asked = (np.swapaxes(a, 0, 1) for a in (scene.targets, scene.mask))
+        given = (scene.inputs, *asked, scene.end_weights)
+        self.given = _Given(*(jnp.asarray(a.astype(np.float32)) for a in given))
 
     def measure(self, weight: Float[np.ndarray, "time input"]) -> _Measured:
         """End points and squared errors of every trial with noise of sd `weight` (before scaling)."""
@@ -155,10 +155,9 @@ class _Runner:
                 self.network,
                 self.given,
                 jnp.asarray((self.scale * weight).astype(np.float32)),
-                self.keys,
-                jnp.asarray(rows),
-                jnp.asarray(begin),
-                self.channels,
+                rows=(jnp.asarray(rows), jnp.asarray(begin)),
+                keys=self.keys,
+                channels=self.channels,
             )
             pieces.append(jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), found))
         joined: _Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
@@ -170,12 +169,13 @@ def _noisy_trials(
     network: AbstractNetwork,
     given: _Given,
     sd: Float[Array, "time input"],
+    *,
+    rows: tuple[Array, Array],
     keys: tuple[PRNGKeyArray, PRNGKeyArray],
-    condition: Array,
-    first: Array,
     channels: tuple[tuple[int, ...], tuple[tuple[str, tuple[int, ...]], ...]],
 ) -> _Measured:
-    end_channels, groups = channels
+    """The trials of some rows: their conditions and the number of the first of them."""
+    (condition, first), (end_channels, groups) = rows, channels
     shown = given.inputs[:, condition]
     shown = shown + sd[:, None, :] * normal_noise(keys[0], shown.shape, shown.dtype, first=(0, first))
     start = jnp.broadcast_to(network.initial_state(), (shown.shape[1], *network.initial_state().shape))
@@ -223,14 +223,16 @@ def _channel_masks(
 
 def _epoch_windows(scene: Scene) -> dict[str, Float[np.ndarray, " time"]]:
     """1 in the bins of each epoch."""
-    time = np.arange(scene.inputs.shape[0])
-    edges = {"preparatory": (scene.onset, scene.go), "movement": (scene.go, scene.end), "throughout": (0, scene.stop)}
+    time = np.arange(scene.stop)
+    edges = {
+        "preparatory": (scene.onset, scene.go),
+        "movement": (scene.go, scene.end),
+        "throughout": (0, scene.stop),
+    }
     return {name: ((time >= a) & (time < b)).astype(np.float64) for name, (a, b) in edges.items()}
 
 
-def _summary(
-    scene: Scene, measured: _Measured, goals: np.ndarray, counts: np.ndarray
-) -> dict[str, np.ndarray]:
+def _summary(scene: Scene, measured: _Measured, goals: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
     """Every measure with the bounds of its interval, of one strength, channel and epoch."""
     found: dict[str, np.ndarray] = {}
 

@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from dynaprobe.analysis.fixed_point_record import FixedPoints
-from dynaprobe.analysis.linearise import in_double, linearise, mode_times
+from dynaprobe.analysis.linearise import Kind, in_double, linearise, mode_times
 from dynaprobe.analysis.matrix import check_at_least
 from dynaprobe.analysis.probes.runs import check_fits, run
 from dynaprobe.analysis.probes.scene import REACH, ReachReading, Scene, set_scene
@@ -25,6 +25,7 @@ from dynaprobe.core.trials import Trials
 from dynaprobe.model.rnn import AbstractNetwork
 
 MOMENTS_MS = (-200.0, 0.0, 100.0, 300.0)
+ALIKE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class LocalSpectra(Result):
     """Linear dynamics around the states of a trial at some moments.
 
     Variables of `data`: eigenvalue_real, eigenvalue_imag (1/ms), mode_tau_ms, mode_hz ``(moment_ms, condition,
-    mode)``, slowest to decay first, as `dynaprobe.analysis.linearise.mode_times` gives them; n_unstable and henrici
-    ``(moment_ms, condition)``.
+    mode)``, slowest to decay first, as `dynaprobe.analysis.linearise.mode_times` gives them; n_unstable and
+    henrici ``(moment_ms, condition)``.
     """
 
 
@@ -42,9 +43,9 @@ class LinearPrediction(Result):
     """How far a linear model of the moment predicts the states that follow.
 
     Variables of `data`, over the start of the prediction relative to the go cue and the lead after it:
-        error ``(start_ms, lead_ms)``: ``|x^ - x|``, root mean square over conditions, over the spread of the states
-            x at that time: the root mean square of their distance from their mean over conditions, whose error is
-            therefore 1.
+        error ``(start_ms, lead_ms)``: ``|x^ - x|``, root mean square over conditions, over the spread of the
+            states x at that time: the root mean square of their distance from their mean over conditions, whose
+            error is therefore 1.
         error_of_standing_still: the same for ``x^ = x(start)``.
         horizon_ms ``(start_ms,)``: first lead at which the error exceeds `tolerance`; infinite when it never does.
     """
@@ -73,7 +74,7 @@ def mode_table(points: FixedPoints, *, n_modes: int = 4) -> pd.DataFrame:
     """
     data = points.data
     values = data["eigenvalue_real"].values + 1j * data["eigenvalue_imag"].values
-    kind = "map" if data.attrs.get("kind") == "map" else "vector_field"
+    kind: Kind = "map" if data.attrs.get("kind") == "map" else "vector_field"
     tau_ms, hz = mode_times(values, kind, dt_ms=points.settings.get("dt_ms", 1.0))
     rows = [
         (
@@ -177,9 +178,10 @@ def linear_prediction(
             x = first + turned
             truth = states[:, at + lead]
             spread = np.linalg.norm(truth - truth.mean(axis=0))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                errors[k, lead] = np.linalg.norm(x - truth) / spread
-                still[k, lead] = np.linalg.norm(x0 - truth) / spread
+            # Conditions that are alike to single precision give no unit to measure by.
+            unit = spread if spread > ALIKE * np.linalg.norm(truth) else np.nan
+            errors[k, lead] = np.linalg.norm(x - truth) / unit
+            still[k, lead] = np.linalg.norm(x0 - truth) / unit
     lead_ms = (np.arange(n_leads) + 1) * scene.dt_ms
     beyond = errors > tolerance
     horizon = np.where(beyond.any(axis=1), lead_ms[np.argmax(beyond, axis=1)], np.inf)
@@ -225,14 +227,17 @@ def flow_fields(
     check_at_least("n_grid", n_grid, 2)
     if not 0 <= condition < scene.n_conditions:
         raise SettingsError(
-            "condition", rule=f"be below {scene.n_conditions}", received=condition, remedy="Count conditions from 0"
+            "condition",
+            rule=f"be below {scene.n_conditions}",
+            received=condition,
+            remedy="Count conditions from 0",
         )
     part = states[:, scene.onset : scene.end]
     middle = part.reshape(-1, part.shape[2]).mean(axis=0)
     axes, variances = principal_axes((part - middle).reshape(-1, part.shape[2]))
     check_at_least("number of units", len(axes), 2)
     axes = axes[:2]
-    trajectory = (states[:, : scene.stop] - middle) @ axes.T
+    trajectory = (states - middle) @ axes.T
     seen = trajectory[:, scene.onset : scene.end].reshape(-1, 2)
     low, high = seen.min(axis=0), seen.max(axis=0)
     reach = margin * (high - low)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from jaxtyping import Float
 
@@ -43,17 +42,14 @@ def squared_errors(
     scene: Scene, outputs: Float[np.ndarray, "condition time output"]
 ) -> dict[str, Float[np.ndarray, " condition"]]:
     """Squared errors of every condition, summed over bins and the channels of a group."""
-    weight = np.asarray(scene.trials.mask, dtype=np.float64)
-    residual = weight * (outputs - np.asarray(scene.trials.targets, dtype=np.float64)) ** 2
+    residual = scene.mask * (outputs - scene.targets) ** 2
     return {name: residual[..., numbers].sum(axis=(1, 2)) for name, numbers in scene.groups.items()}
 
 
 def total_squares(scene: Scene) -> dict[str, Float[np.ndarray, " condition"]]:
     """Squares of the targets about their mean over all trials, summed as in `squared_errors`."""
-    weight = np.asarray(scene.trials.mask, dtype=np.float64)
-    targets = np.asarray(scene.trials.targets, dtype=np.float64)
-    mean = (weight * targets).sum(axis=(0, 1)) / weight.sum(axis=(0, 1))
-    total = weight * (targets - mean) ** 2
+    mean = (scene.mask * scene.targets).sum(axis=(0, 1)) / scene.mask.sum(axis=(0, 1))
+    total = scene.mask * (scene.targets - mean) ** 2
     return {name: total[..., numbers].sum(axis=(1, 2)) for name, numbers in scene.groups.items()}
 
 
@@ -90,9 +86,13 @@ def percentile_interval(
 
 
 def with_interval(
-    name: str, value: np.ndarray, draws: Float[np.ndarray, "*batch draw"], dims: tuple[str, ...], **attrs: str
+    name: str,
+    value: np.ndarray | float,
+    draws: Float[np.ndarray, "*batch draw"],
+    dims: tuple[str, ...],
+    **attrs: str,
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]]:
-    """A variable and the bounds of its interval, ``NAME``, ``NAME_low`` and ``NAME_high``, as xarray takes them."""
+    """``NAME``, ``NAME_low`` and ``NAME_high``: a variable and its interval, as xarray takes them."""
     low, high = percentile_interval(draws)
     return {
         name + suffix: (dims, np.asarray(values, dtype=np.float64), attrs)

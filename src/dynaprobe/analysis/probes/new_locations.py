@@ -30,8 +30,8 @@ from dynaprobe.model.rnn import AbstractNetwork
 class NewLocations(Result):
     """Movements to any targets, trained or not.
 
-    Variables of `data` by condition: end_point, goal ``(condition, axis)``; error ``(condition,)``, their distance;
-    direction_error_deg, signed and counter-clockwise; gain, ``|end point| / |goal|``; goal_radius,
+    Variables of `data` by condition: end_point, goal ``(condition, axis)``; error ``(condition,)``, their
+    distance; direction_error_deg, signed and counter-clockwise; gain, ``|end point| / |goal|``; goal_radius,
     goal_direction_deg; from_trained_deg, the angle to the nearest trained direction. And by distance of the goal,
     along ``radius`` and with ``_low`` and ``_high``:
         absolute_direction_error_deg, mean_gain, mean_error ``(radius,)``.
@@ -69,7 +69,10 @@ def new_locations(
     check_fits(network, scene)
     if scene.goals.shape[1] != 2:
         raise DataError(
-            "goals", rule="lie in a plane", received=f"{scene.goals.shape[1]} axes", remedy="Name two output channels"
+            "goals",
+            rule="lie in a plane",
+            received=f"{scene.goals.shape[1]} axes",
+            remedy="Name two output channels",
         )
     _, outputs = run(network, scene.inputs)
     end_point = scene.end_points(outputs)

@@ -95,7 +95,7 @@ def pulses(
     shape = (len(units), len(begins), len(sizes))
     check_at_least("number of directions, times and sizes", int(np.prod(shape)), 1)
     # Times and sizes of one direction run together, conditions fastest.
-    steps = np.zeros((len(begins), len(sizes), scene.inputs.shape[0], 1), dtype=states.dtype)
+    steps = np.zeros((len(begins), len(sizes), scene.stop, 1), dtype=states.dtype)
     for k, begin in enumerate(begins):
         steps[k, :, begin : begin + n_steps, 0] = np.asarray(sizes)[:, None] * spread / n_steps
     n_pushes = len(begins) * len(sizes)
@@ -105,7 +105,7 @@ def pulses(
     pushed_ends, pushed = [], []
     for vector in units.values():
         found = run(network, inputs, push=course[..., None] * vector.astype(states.dtype))
-        pushed.append(_distance(found[0], alone, scene.stop) / spread)
+        pushed.append(_distance(found[0], alone) / spread)
         pushed_ends.append(scene.end_points(found[1]))
     distance = np.stack(pushed).reshape(*shape, scene.n_conditions, scene.stop)
     dims = ("direction", "pulse_ms", "size")
@@ -169,9 +169,9 @@ def silencing(
     ends, distances = [], []
     for name, numbers in groups.items():
         quiet = silenced(network, _unit_numbers(name, numbers, states.shape[2]))
-        found = _in_turns(scene.inputs, [(network, begin), (quiet, end), (network, scene.inputs.shape[0])])
+        found = _in_turns(scene.inputs, [(network, begin), (quiet, end), (network, scene.stop)])
         ends.append(scene.end_points(found[1]))
-        distances.append(_distance(found[0], states, scene.stop).mean(axis=0) / spread)
+        distances.append(_distance(found[0], states).mean(axis=0) / spread)
     data = _loss(scene, np.stack(ends), scene.end_points(outputs), ("group",), seed)
     data = data.assign(
         end_point=(("group", "condition", "axis"), np.stack(ends)),
@@ -234,9 +234,7 @@ def silenced(network: AbstractNetwork, units: np.ndarray) -> AbstractNetwork:
     return quiet
 
 
-def _in_turns(
-    inputs: np.ndarray, turns: Sequence[tuple[AbstractNetwork, int]]
-) -> tuple[np.ndarray, np.ndarray]:
+def _in_turns(inputs: np.ndarray, turns: Sequence[tuple[AbstractNetwork, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Run each network up to its bin, from where the one before left off."""
     begin, start, states, outputs = 0, None, [], []
     for network, end in turns:
@@ -248,14 +246,12 @@ def _in_turns(
     return np.concatenate(states, axis=1), np.concatenate(outputs, axis=1)
 
 
-def _distance(states: np.ndarray, alone: np.ndarray, stop: int) -> Float[np.ndarray, "condition time"]:
-    apart: np.ndarray = np.linalg.norm((states[:, :stop] - alone[:, :stop]).astype(np.float64), axis=-1)
+def _distance(states: np.ndarray, alone: np.ndarray) -> Float[np.ndarray, "condition time"]:
+    apart: np.ndarray = np.linalg.norm((states - alone).astype(np.float64), axis=-1)
     return apart
 
 
-def _loss(
-    scene: Scene, ends: np.ndarray, alone: np.ndarray, dims: tuple[str, ...], seed: int
-) -> xr.Dataset:
+def _loss(scene: Scene, ends: np.ndarray, alone: np.ndarray, dims: tuple[str, ...], seed: int) -> xr.Dataset:
     """Errors and shifts of end points ``(*dims, condition, axis)``."""
     counts = draw_counts(scene.n_conditions, seed=seed, name="perturbation", n_bootstrap=N_BOOTSTRAP)
     counts = counts / scene.n_conditions
@@ -263,9 +259,7 @@ def _loss(
         "end_point_error": np.linalg.norm(ends - scene.goals, axis=-1),
         "end_point_shift": np.linalg.norm(ends - alone, axis=-1),
     }
-    data = xr.Dataset(
-        {"end_point_error_unperturbed": np.linalg.norm(alone - scene.goals, axis=-1).mean()}
-    )
+    data = xr.Dataset({"end_point_error_unperturbed": np.linalg.norm(alone - scene.goals, axis=-1).mean()})
     for name, value in values.items():
         data = data.assign(with_interval(name, value.mean(axis=-1), value @ counts.T, dims))
     return data

@@ -17,9 +17,9 @@ from dynaprobe.core.trials import Trials
 class ReachReading(Settings):
     """How to read a movement off the channels of a task; the defaults fit the delayed reach.
 
-    The end point is the mean of the `position` channels over the last `end_window_ms` before the event `end`; where
-    a task has no position, it is the integral of the `velocity` channels from `go` to `end`, in output x seconds.
-    What is asked for is read off the targets in the same way.
+    The end point is the mean of the `position` channels over the last `end_window_ms` before the event `end`;
+    where a task has no position, it is the integral of the `velocity` channels from `go` to `end`, in output x
+    seconds. What is asked for is read off the targets in the same way.
 
     Attributes:
         target_inputs: input channels that show the target.
@@ -46,10 +46,11 @@ class Scene(NamedTuple):
 
     Attributes:
         trials: the trials.
-        inputs: what they show, time-major.
+        inputs: what they show, time-major and without the padding, as all arrays here.
+        targets, mask: what is asked, and where it counts.
         target_channels: numbers of the input channels that show the target.
         onset: first bin of the preparatory epoch.
-        go, end, stop: first bin of the movement, first bin after it, first bin after the trial.
+        go, end, stop: first bin of the movement, first bin after it, number of bins of the trial.
         groups: numbers of the output channels of position and velocity, by name.
         end_channels: numbers of the output channels that the end point is read from, one per axis.
         end_weights: weight of every bin; the end point is their sum with the outputs.
@@ -58,6 +59,8 @@ class Scene(NamedTuple):
 
     trials: Trials
     inputs: Float[np.ndarray, "time condition input"]
+    targets: Float[np.ndarray, "condition time output"]
+    mask: Float[np.ndarray, "condition time output"]
     target_channels: list[int]
     onset: int
     go: int
@@ -71,7 +74,7 @@ class Scene(NamedTuple):
     @property
     def n_conditions(self) -> int:
         """Number of conditions, each with one trial."""
-        return self.inputs.shape[1]
+        return int(self.inputs.shape[1])
 
     @property
     def dt_ms(self) -> float:
@@ -101,7 +104,7 @@ class Scene(NamedTuple):
         return at
 
     def time_from_go_ms(self) -> Float[np.ndarray, " time"]:
-        """Start of every bin of the trial from the go cue; the padding is left out."""
+        """Start of every bin of the trial from the go cue."""
         return (np.arange(self.stop) - self.go) * self.dt_ms
 
     def condition_coords(self, dim: str = "condition") -> dict[str, Any]:
@@ -136,7 +139,7 @@ def set_scene(trials: Trials, reading: ReachReading = REACH) -> Scene:
     onset_ms, go_ms, end_ms = (_common_time(trials, event) for event in (reading.onset, reading.go, reading.end))
     mask = np.asarray(trials.mask).any(axis=(0, 2))
     onset, go = (n_bins(time_ms, timeline.dt_ms) for time_ms in (onset_ms, go_ms))
-    end, stop = n_bins(end_ms, timeline.dt_ms), int(mask.nonzero()[0][-1]) + 1
+    end, stop = n_bins(end_ms, timeline.dt_ms), int(np.flatnonzero(mask)[-1]) + 1
     if not 0 < go < end <= stop:
         raise DataError(
             reading.go,
@@ -144,7 +147,9 @@ def set_scene(trials: Trials, reading: ReachReading = REACH) -> Scene:
             received=f"{go_ms:g} ms, {reading.end} at {end_ms:g} ms of {stop * timeline.dt_ms:g} ms",
             remedy="Use trials with a baseline and a movement",
         )
-    groups = {name: _channels(getattr(reading, name), trials.output_names, name) for name in ("velocity", "position")}
+    groups = {
+        name: _channels(getattr(reading, name), trials.output_names, name) for name in ("velocity", "position")
+    }
     groups = {name: numbers for name, numbers in groups.items() if numbers}
     if not groups:
         raise SettingsError(
@@ -154,9 +159,12 @@ def set_scene(trials: Trials, reading: ReachReading = REACH) -> Scene:
     start_ms = max(end_ms - reading.end_window_ms, go_ms) if is_position else go_ms
     inside = in_interval(timeline.time_ms, start_ms, end_ms, timeline.dt_ms).astype(np.float64)
     weights = inside / inside.sum() if is_position else inside * timeline.dt_ms / 1000
+    targets, counted = (np.asarray(a, dtype=np.float64)[:, :stop] for a in (trials.targets, trials.mask))
     scene = Scene(
         trials=trials,
-        inputs=np.swapaxes(np.asarray(trials.inputs), 0, 1),
+        inputs=np.swapaxes(np.asarray(trials.inputs), 0, 1)[:stop],
+        targets=targets,
+        mask=counted,
         target_channels=_channels(reading.target_inputs, trials.input_names, "target_inputs"),
         onset=min(onset, go),
         go=go,
@@ -164,10 +172,10 @@ def set_scene(trials: Trials, reading: ReachReading = REACH) -> Scene:
         stop=stop,
         groups=groups,
         end_channels=groups["position" if is_position else "velocity"],
-        end_weights=weights,
+        end_weights=weights[:stop],
         goals=np.zeros((condition.size, 0)),
     )
-    return scene._replace(goals=scene.end_points(np.asarray(trials.targets, dtype=np.float64)))
+    return scene._replace(goals=scene.end_points(targets))
 
 
 def _common_time(trials: Trials, event: str) -> float:

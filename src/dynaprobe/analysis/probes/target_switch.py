@@ -39,18 +39,19 @@ class TargetSwitchProbe(Result):
     Variables of `data`, over switch times relative to the go cue:
         success ``(switch_ms,)``: fraction of pairs whose end point lies within `within` of the goal of B.
         end_point_error, direction_error_deg ``(switch_ms,)``: mean distance and mean absolute angle to B's goal.
-        visited ``(switch_ms,)``: fraction of pairs in which the state, from the switch on, comes to B's preparatory
-            state within `VISIT_WITHIN` of the distance between those of A and B.
-        state_reaction_ms, output_reaction_ms ``(switch_ms,)``: mean time from the switch until states (outputs) are
-            closer to those of the trial of B at that moment than to those of A; NaN where they never are.
+        visited ``(switch_ms,)``: fraction of pairs in which the state, from the switch to the end of the movement,
+            comes to B's preparatory state within `VISIT_WITHIN` of the distance between those of A and B.
+        state_reaction_ms, output_reaction_ms ``(switch_ms,)``: mean time from the switch until states (outputs)
+            are closer to those of the trial of B at that moment than to those of A; NaN where they never are.
     these with ``_low`` and ``_high``, and by pair:
-        end_point ``(switch_ms, pair, axis)``, goal ``(pair, axis)``, is_success, nearest_to_b, state_reaction_by_pair_ms,
-        output_reaction_by_pair_ms ``(switch_ms, pair)``; coordinates ``from_condition``, ``to_condition``.
-        nearest_to_b is the smallest distance to B's preparatory state from the switch on, in units of the distance
+        end_point ``(switch_ms, pair, axis)``, goal ``(pair, axis)``, is_success, nearest_to_b,
+        state_reaction_by_pair_ms, output_reaction_by_pair_ms ``(switch_ms, pair)``; coordinates ``from_condition``
+        and ``to_condition``.
+        nearest_to_b is the smallest distance to B's preparatory state in that time, in units of the distance
         between the preparatory states; nearest_to_b_unswitched ``(switch_ms, pair)`` is that of the trial of A.
     The path, means over pairs in the same unit:
         distance_to_a, distance_to_b ``(switch_ms, time)``: distances of the state to both preparatory states.
-        progress ``(switch_ms, time)``: where the state is along the line from A's (0) to B's preparatory state (1).
+        progress ``(switch_ms, time)``: the state along the line from A's preparatory state (0) to B's (1).
     """
 
 
@@ -94,8 +95,7 @@ def target_switch(
     shown = _matched(scene, after, reading)
     from_, to = np.nonzero(~np.eye(scene.n_conditions, dtype=bool))
     bins = [scene.bin_from_go(time, "switch_ms") for time in switch_ms]
-    states, outputs = (values[:, : scene.stop] for values in run(network, scene.inputs))
-    pairs = _Pairs(scene, from_, to, states, outputs)
+    pairs = _Pairs(scene, from_, to, *run(network, scene.inputs))
     found = [
         pairs.measure(*run(network, np.concatenate([scene.inputs[:at, from_], shown[at:, to]])), at) for at in bins
     ]
@@ -146,15 +146,15 @@ class _Pairs:
     def measure(self, states: np.ndarray, outputs: np.ndarray, at: int) -> _Found:
         """What the trials of all pairs did whose target switched at bin `at`."""
         end_point = self.scene.end_points(outputs)
-        states, outputs = states[:, : self.scene.stop].astype(np.float64), outputs[:, : self.scene.stop]
+        states = states.astype(np.float64)
         unswitched = self._path(self.states[self.from_])
         path = self._path(states)
         return _Found(
             end_point,
             self._reaction_ms(states, self.states, at),
             self._reaction_ms(outputs, self.outputs, at),
-            path["distance_to_b"][:, at:].min(axis=1),
-            unswitched["distance_to_b"][:, at:].min(axis=1),
+            path["distance_to_b"][:, at : self.scene.end].min(axis=1),
+            unswitched["distance_to_b"][:, at : self.scene.end].min(axis=1),
             {name: values.mean(axis=0) for name, values in path.items()},
         )
 
@@ -180,7 +180,9 @@ class _Pairs:
         return np.where(crossed.any(axis=1), (first + 1) * self.scene.dt_ms, np.nan)
 
 
-def _matched(scene: Scene, after: Trials | None, reading: ReachReading) -> Float[np.ndarray, "time condition input"]:
+def _matched(
+    scene: Scene, after: Trials | None, reading: ReachReading
+) -> Float[np.ndarray, "time condition input"]:
     if after is None:
         return scene.inputs
     other = set_scene(after, reading)

@@ -1,0 +1,225 @@
+"""Behaviour of networks under probes: noise at the inputs, switched targets, new places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dynaprobe.analysis.probes.input_noise import InputNoise
+from dynaprobe.analysis.probes.new_locations import NewLocations
+from dynaprobe.analysis.probes.target_switch import TargetSwitchProbe
+from dynaprobe.report.colour import Look, direction_colours
+from dynaprobe.report.style import PAGE_MM, direction_legend, equal_limits, mark_event, new_figure, styled
+
+# Colours of Okabe & Ito (2008) with markers, so that mechanisms are told apart without colour.
+MECHANISMS = {
+    "initial_condition": Look("#0072B2", "o", "-"),
+    "input_driven": Look("#D55E00", "s", (0, (5.0, 1.5))),
+    "mixed": Look("#009E73", "^", (0, (1.5, 1.0))),
+    "unclear": Look("#666666", "x", (0, (3.0, 1.0, 1.0, 1.0))),
+}
+
+
+def look_of(mechanism: str) -> Look:
+    """How a network of a mechanism is drawn."""
+    return MECHANISMS.get(mechanism, MECHANISMS["unclear"])
+
+
+def mechanism_legend(figure: Figure, mechanisms: Mapping[str, str]) -> None:
+    """Below the figure, the look of every mechanism that occurs and how many networks have it."""
+    counts = {name: sum(m == name for m in mechanisms.values()) for name in MECHANISMS}
+    handles = [
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, ls=look.dashes, ms=3.5,
+            label=f"{name.replace('_', ' ')} ({counts[name]})",
+        )
+        for name, look in MECHANISMS.items()
+        if counts[name]
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=4,
+        title="mechanism found by state swap (number of networks)",
+    )
+
+
+@styled
+def noise_figure(results: Mapping[str, InputNoise], mechanisms: Mapping[str, str]) -> Figure:
+    """End-point error against the strength of input noise: a row per channel, a column per epoch of the noise.
+
+    Args:
+        results: by network; all with the same channels and epochs.
+        mechanisms: verdict of every network, which decides how it is drawn.
+    """
+    first = next(iter(results.values())).data
+    channels, epochs = ([str(v) for v in first[dim].values] for dim in ("channel", "epoch"))
+    figure = new_figure(PAGE_MM, 24 + 38 * len(channels))
+    grid = figure.subplots(len(channels), len(epochs), squeeze=False, sharex=True, sharey="row")
+    for row, channel in zip(grid, channels, strict=True):
+        for axes, epoch in zip(row, epochs, strict=True):
+            for name, result in results.items():
+                here = result.data.sel(channel=channel, epoch=epoch)
+                _with_band(axes, here, "end_point_error", look_of(mechanisms[name]), crowd=len(results))
+            axes.axhline(result.settings["within"], color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
+            axes.set_ylim(bottom=0)
+            if axes in grid[0]:
+                axes.set_title(f"noise {epoch}", loc="left")
+            if axes in grid[-1]:
+                axes.set_xlabel("input noise, sd before scaling (a.u.)")
+        row[0].set_ylabel(f"{channel}\nend-point error (a.u.)")
+    mechanism_legend(figure, mechanisms)
+    return figure
+
+
+def _with_band(axes: Axes, data: xr.Dataset, name: str, look: Look, *, crowd: int, scale: float = 1.0) -> None:
+    """A line with its interval; the bands of many networks would hide one another and are left out."""
+    x = data[data[name].dims[0]].values
+    axes.plot(
+        x, scale * data[name].values, color=look.colour, marker=look.marker, ls=look.dashes, ms=2.8,
+        alpha=1.0 if crowd <= 6 else 0.5,
+    )  # fmt: skip
+    if crowd <= 6:
+        low, high = (scale * data[name + end].values for end in ("_low", "_high"))
+        axes.fill_between(x, low, high, color=look.colour, alpha=0.15, lw=0)
+
+
+@styled
+def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[str, str]) -> Figure:
+    """What becomes of a switched target, against the time of the switch: success, error, visits to B's
+    preparation, and how soon the state and the outputs go with the new target.
+    """
+    figure = new_figure(PAGE_MM, 96)
+    panels = figure.subplots(2, 3, sharex=True).ravel()
+    drawn = (
+        ("success", "end points at B (% of pairs)", 100.0),
+        ("end_point_error", "end-point error to B (a.u.)", 1.0),
+        ("direction_error_deg", "direction error to B (degrees)", 1.0),
+        ("visited", "visits to B's preparatory\nstate (% of pairs)", 100.0),
+        ("state_reaction_ms", "state closer to B's after (ms)", 1.0),
+        ("output_reaction_ms", "outputs closer to B's after (ms)", 1.0),
+    )
+    for axes, (variable, label, scale) in zip(panels, drawn, strict=True):
+        for name, result in results.items():
+            _with_band(axes, result.data, variable, look_of(mechanisms[name]), crowd=len(results), scale=scale)
+        axes.set_ylabel(label)
+        axes.set_ylim(*((-4, 104) if scale > 1 else (0, None)))
+        mark_event(axes)
+    for axes in panels[3:]:
+        axes.set_xlabel("target switch from go cue (ms)")
+    mechanism_legend(figure, mechanisms)
+    return figure
+
+
+@styled
+def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
+    """Where the state is between the preparatory states of A (0) and B (1), mean over pairs, and its distance to
+    B's: a column per network, a line per time of the switch.
+    """
+    first = next(iter(results.values())).data
+    times = first["switch_ms"].values
+    colours = mpl.colormaps["cividis"](np.linspace(0, 0.92, times.size))
+    figure = new_figure(min(30 + 52 * len(results), PAGE_MM), 104)
+    grid = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row")
+    labels = (
+        "progress from A's to B's\npreparatory state (fraction)",
+        "distance to B's preparatory\nstate (of A to B)",
+    )
+    for column, (name, result) in enumerate(results.items()):
+        data = result.data
+        for axes, variable, label in zip(grid[:, column], ("progress", "distance_to_b"), labels, strict=True):
+            for k, at_ms in enumerate(times):
+                part = data[variable].isel(switch_ms=k)
+                axes.plot(data["time"], part, color=colours[k], lw=0.9)
+                at = int(np.argmin(np.abs(data["time"].values - at_ms)))
+                axes.plot(data["time"][at], part[at], marker="o", ms=2.5, color=colours[k])
+            mark_event(axes)
+            axes.set_xlim(float(times.min()) - 50, float(data["time"].max()))
+            if column == 0:
+                axes.set_ylabel(label)
+        grid[0, column].axhline(1, color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
+        grid[0, column].set_title(name, loc="left", fontweight="bold")
+        grid[1, column].set_xlabel("time from go cue (ms)")
+    handles = [
+        Line2D([], [], color=colours[k], marker="o", ms=2.5, label=f"{at_ms:g} ms")
+        for k, at_ms in enumerate(times)
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(times.size, 9), title="switch from go cue"
+    )
+    return figure
+
+
+@styled
+def locations_figure(
+    sweep: Mapping[str, NewLocations], radii: Mapping[str, NewLocations], mechanisms: Mapping[str, str]
+) -> Figure:
+    """New places: direction error over a sweep of directions, gain over distances, both by network.
+
+    Args:
+        sweep: a fine sweep of directions at one distance, by network.
+        radii: the trained directions at several distances, by network.
+        mechanisms: verdict of every network.
+    """
+    figure = new_figure(PAGE_MM, 66)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    for name, result in sweep.items():
+        data, look = result.data, look_of(mechanisms[name])
+        order = np.argsort(data["goal_direction_deg"].values)
+        left.plot(
+            data["goal_direction_deg"].values[order], data["direction_error_deg"].values[order],
+            color=look.colour, ls=look.dashes, alpha=0.9 if len(sweep) <= 6 else 0.5,
+        )  # fmt: skip
+    trained = np.unique(
+        data["goal_direction_deg"].values[np.isclose(data["from_trained_deg"].values, 0, atol=1e-2)]
+    )
+    left.plot(trained, np.zeros(trained.size), ls="", marker="|", ms=7, color="#444444", zorder=0.6)
+    left.set_xlim(0, 360)
+    left.set_xticks(np.arange(0, 361, 90))
+    left.set_xlabel("target direction (degrees); strokes: trained")
+    left.set_ylabel("direction error (degrees)")
+    for name, result in radii.items():
+        look = look_of(mechanisms[name])
+        _with_band(middle, result.data, "mean_gain", look, crowd=len(radii))
+        _with_band(right, result.data, "absolute_direction_error_deg", look, crowd=len(radii))
+    middle.axhline(1, color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
+    middle.set_ylabel("amplitude gain (fraction)")
+    right.set_ylabel("|direction error| (degrees)")
+    for axes in (middle, right):
+        axes.set_xlabel("target distance (a.u.)")
+        axes.set_ylim(bottom=0)
+    mechanism_legend(figure, mechanisms)
+    return figure
+
+
+@styled
+def places_figure(results: Mapping[str, NewLocations]) -> Figure:
+    """Goals (rings) and where movements ended (dots, joined to their goal), one panel per network."""
+    n = len(results)
+    n_columns = min(n, 3)
+    n_rows = -(-n // n_columns)
+    figure = new_figure(min(20 + 56 * n_columns, PAGE_MM), 22 + 56 * n_rows, square=True)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes in panels[n:]:
+        axes.set_visible(False)
+    everywhere = [result.data[v].values for result in results.values() for v in ("goal", "end_point")]
+    for axes, (name, result) in zip(panels, results.items(), strict=False):
+        data = result.data
+        colours = direction_colours(data["goal_direction_deg"].values)
+        for k in range(data.sizes["condition"]):
+            goal, end = data["goal"].values[k], data["end_point"].values[k]
+            axes.plot(*np.stack([goal, end]).T, color=colours[k], lw=0.6)
+            axes.plot(*goal, marker="o", ms=4, mfc="none", mec=colours[k], mew=0.7, ls="")
+            axes.plot(*end, marker="o", ms=2.2, color=colours[k], mew=0, ls="")
+        axes.set_title(name, loc="left", fontweight="bold")
+        axes.set_xlabel("x (a.u.)")
+        axes.set_ylabel("y (a.u.)")
+        equal_limits(axes, *everywhere)
+    direction_legend(figure, np.unique(np.round(data["goal_direction_deg"].values, 1) % 360))
+    return figure

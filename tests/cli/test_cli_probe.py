@@ -1,0 +1,59 @@
+"""The command `probe` as a user types it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import xarray as xr
+
+from dynaprobe.cli import app
+from dynaprobe.model.rnn import CTRNN
+from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.study.store import read_tree, write_tree
+from dynaprobe.tasks.reach import DelayedReach
+
+QUICK = ("noise_sd=[0,0.5]", "n_noise_trials=2", "switch_ms=[-100,50]")
+
+
+@pytest.fixture
+def network(tmp_path):
+    task = DelayedReach(n_targets=4, dt_ms=20.0)
+    made = CTRNN.make(NetworkSettings(n_units=8, dt_ms=20.0), n_inputs=3, n_outputs=4, seed=0)
+    one = TrainedNetwork("s0-hand", made, "delayed_reach", task, "untrained", "", {}, {"score": 0.1}, xr.Dataset())
+    write_tree(tmp_path / "run" / "networks" / "s0-hand.nc", one.to_groups())
+    return tmp_path / "run"
+
+
+def call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["dynaprobe", "probe", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out, shown.err
+
+
+def test_a_run_is_probed_with_table_results_and_figures(tmp_path, network, monkeypatch, capsys):
+    changes = [word for change in QUICK for word in ("--set", change)]
+    code, out, err = call(monkeypatch, capsys, network, "--noise", "--switch", "--out", tmp_path / "out", *changes)
+    assert code == 0, err
+    assert "s0-hand" in out
+    assert "unclear" in out  # an untrained network has no mechanism
+    stored = read_tree(tmp_path / "out" / "probes" / "s0-hand.nc")
+    assert set(stored) == {"input_removal", "state_swap", "input_noise", "target_switch"}
+    assert stored["input_noise"]["sd"].values.tolist() == [0.0, 0.5]
+    drawn = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
+    assert drawn == {f"{name}.{end}" for name in ("noise", "switch", "switch_path") for end in ("svg", "pdf")}
+
+
+def test_what_cannot_be_probed_is_said_in_a_sentence(tmp_path, network, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, tmp_path / "nowhere", "--out", tmp_path / "out")
+    assert code == 2
+    assert "network must be a network file or the folder of a run" in err
+    code, _, err = call(
+        monkeypatch, capsys, network, "--noise", "--out", tmp_path / "out", "--set", "noise_sd=[1]"
+    )
+    assert code == 2
+    assert "sd must grow from 0, but got [1.0]" in err
