@@ -62,7 +62,7 @@ def test_the_same_units_are_silent_in_every_epoch_the_few_among_the_many():
     before = whole["time"].values < 0
     late_start = whole["time"].values < -500
     assert not np.allclose(whole.values[:, before], 0)
-    np.testing.assert_allclose(early.values[:, late_start], 0)
+    np.testing.assert_allclose(early.values[:, late_start], 0, atol=1e-5)  # round-off of other compiled pieces
 
 
 def test_a_switched_target_is_seen_where_the_task_hides_it():

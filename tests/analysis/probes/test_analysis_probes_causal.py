@@ -31,7 +31,7 @@ def test_a_network_written_down_is_found_out(part, verdict):
     assert_allclose(float(removal["remaining"]), part, atol=ROUND_OFF)
     assert_allclose(removal["error"], 0, atol=ROUND_OFF)
     assert_allclose(removal["error_removed"], 1 - part, atol=ROUND_OFF)
-    assert_allclose([float(swap["w_state"]), float(swap["w_input"])], [part, 1 - part], atol=ROUND_OFF)
+    assert_allclose([float(swap["state_weight"]), float(swap["input_weight"])], [part, 1 - part], atol=ROUND_OFF)
     assert_allclose(float(swap["explained"]), 1, atol=ROUND_OFF)
     assert_allclose(float(swap["mechanism_index"]), part, atol=ROUND_OFF)
     assert swap.attrs["mechanism"] == verdict
@@ -49,7 +49,9 @@ def test_what_an_input_leaves_behind_decays_as_it_should():
     for _ in range(10):
         follower, gate = (1 - ALPHA) * follower + ALPHA * gate, (1 - ALPHA) * gate
         left.append(follower)
-    assert_allclose(float(swap["w_state"]), np.mean(left), atol=1e-3)  # the first gate has not opened to the full
+    assert_allclose(
+        float(swap["state_weight"]), np.mean(left), atol=1e-3
+    )  # the first gate has not opened to the full
 
 
 def test_weights_are_those_of_least_squares():
@@ -66,7 +68,7 @@ def test_weights_are_those_of_least_squares():
                 rows.append([goals[i, axis], goals[j, axis], axis == 0, axis == 1])
                 wanted.append(E[i, j, axis])
     fit, *_ = np.linalg.lstsq(np.array(rows, dtype=float), np.array(wanted), rcond=None)
-    assert_allclose([float(swap["w_state"]), float(swap["w_input"])], fit[:2], atol=1e-9)
+    assert_allclose([float(swap["state_weight"]), float(swap["input_weight"])], fit[:2], atol=1e-9)
     residual = np.array(wanted) - np.array(rows, dtype=float) @ fit
     total = ((E - E.mean(axis=(0, 1))) ** 2).sum()
     assert_allclose(float(swap["explained"]), 1 - (residual**2).sum() / total, atol=1e-9)
@@ -121,9 +123,9 @@ def test_one_seed_gives_one_interval():
     network = linear(seed=4)
     first, again, other = (state_swap(network, TRIALS, seed=seed).data for seed in (0, 0, 1))
     xr.testing.assert_identical(first, again)
-    assert float(first["w_state_low"]) != float(other["w_state_low"])
-    assert float(first["w_state"]) == float(other["w_state"])
-    assert float(first["w_state_low"]) <= float(first["w_state"]) <= float(first["w_state_high"])
+    assert float(first["state_weight_low"]) != float(other["state_weight_low"])
+    assert float(first["state_weight"]) == float(other["state_weight"])
+    assert float(first["state_weight_low"]) <= float(first["state_weight"]) <= float(first["state_weight_high"])
 
 
 def test_the_teacher_reaches_from_its_initial_condition():
@@ -187,7 +189,7 @@ WRONG = {
     "position and velocity must not both be empty": (
         lambda: removed(reading=ReachReading(position=(), velocity=()))
     ),
-    "event must be one of trial_start, .* but got start": lambda: removed(reading=ReachReading(go="start")),
+    "event must be one of .*, trial_start, but got start": lambda: removed(reading=ReachReading(go="start")),
     "n_bootstrap must be at least 1": lambda: removed(n_bootstrap=0),
     "movement_end must come after the first bin and before movement_end": (
         lambda: removed(reading=ReachReading(go="movement_end"))

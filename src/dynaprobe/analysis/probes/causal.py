@@ -55,9 +55,11 @@ class StateSwap(Result):
 
     Variables of `data`:
         end_point ``(state_condition, input_condition, axis)``: E_ij, state of i and input of j.
-        w_state, w_input: weights of the regression ``E_ij = c + w_state G_i + w_input G_j`` on the goals G.
+        state_weight, input_weight: weights of the regression on the goals G, ``E_ij = c +
+            state_weight G_i + input_weight G_j``.
         explained: R2 of that regression.
-        mechanism_index: ``w_state / (w_state + w_input)``, cut to [0, 1]: 1 where the state alone decides.
+        mechanism_index: ``state_weight / (state_weight + input_weight)``, cut to [0, 1]: 1 where the state
+            alone decides.
     All but the first with ``_low`` and ``_high``. The attribute ``mechanism`` of `data` is the verdict, see
     `mechanism_of`.
     """
@@ -66,7 +68,7 @@ class StateSwap(Result):
 def mechanism_of(index_low: float, index_high: float, *, explained: float, reach: float) -> Mechanism:
     """The verdict: ``initial_condition`` when the whole interval of the mechanism index lies above 2/3,
     ``input_driven`` when it lies below 1/3, else ``mixed``; ``unclear`` when the regression explains less than
-    half of the end points (`explained`), or `reach`, ``w_state + w_input``, is less than half of the way.
+    half of the end points (`explained`), or `reach`, the sum of the two weights, is less than half of the way.
     """
     known = np.isfinite([index_low, index_high]).all()
     if not (known and explained >= LEAST_EXPLAINED and reach >= LEAST_REACH):
@@ -156,23 +158,23 @@ def state_swap(
     _, outputs = run(network, inputs)
     E = scene.end_points(outputs).reshape(n, n, -1)
     once = np.ones((1, n))
-    w_state, w_input, explained = (float(value[0]) for value in _regress(E, scene.goals, once, once))
+    state_weight, input_weight, explained = (float(value[0]) for value in _regress(E, scene.goals, once, once))
     by_state, by_input = (
         draw_counts(n, seed=seed, name=f"swap {side}", n_bootstrap=n_bootstrap) for side in ("state", "input")
     )
     draws = _regress(E, scene.goals, by_state, by_input)
-    index, index_draws = _index(np.array([w_state]), np.array([w_input]))[0], _index(draws[0], draws[1])
+    index, index_draws = _index(np.array([state_weight]), np.array([input_weight]))[0], _index(draws[0], draws[1])
     low, high = percentile_interval(index_draws)
     data = xr.Dataset(
         {
             "end_point": (("state_condition", "input_condition", "axis"), E),
-            **with_interval("w_state", np.asarray(w_state), draws[0], ()),
-            **with_interval("w_input", np.asarray(w_input), draws[1], ()),
+            **with_interval("state_weight", np.asarray(state_weight), draws[0], ()),
+            **with_interval("input_weight", np.asarray(input_weight), draws[1], ()),
             **with_interval("explained", np.asarray(explained), draws[2], ()),
             **with_interval("mechanism_index", np.asarray(index), index_draws, ()),
         },
     )
-    verdict = mechanism_of(float(low), float(high), explained=explained, reach=w_state + w_input)
+    verdict = mechanism_of(float(low), float(high), explained=explained, reach=state_weight + input_weight)
     failures = {"network whose end points follow neither state nor input": 1} if verdict == "unclear" else {}
     settings = {"at_ms": at_ms, "reading": reading.model_dump(), "seed": seed}
     return StateSwap(data.assign_attrs(mechanism=verdict), settings, failures)
@@ -194,11 +196,13 @@ def _scene(network: AbstractNetwork, trials: Trials, reading: ReachReading, n_bo
     return scene
 
 
-def _index(w_state: Float[np.ndarray, " draw"], w_input: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
-    total = w_state + w_input
+def _index(
+    state_weight: Float[np.ndarray, " draw"], input_weight: Float[np.ndarray, " draw"]
+) -> Float[np.ndarray, " draw"]:
+    total = state_weight + input_weight
     with np.errstate(invalid="ignore", divide="ignore"):
         # Weights that cancel say that the movement goes nowhere: no index then.
-        return np.where(total > 0, np.clip(w_state / total, 0, 1), np.nan)
+        return np.where(total > 0, np.clip(state_weight / total, 0, 1), np.nan)
 
 
 def _regress(
@@ -207,15 +211,15 @@ def _regress(
     by_state: Float[np.ndarray, "draw state"],
     by_input: Float[np.ndarray, "draw input"],
 ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
-    """w_state, w_input and R2 for every draw of conditions.
+    """state_weight, input_weight and R2 for every draw of conditions.
 
     Over all pairs the two regressors are independent once centred, so that each weight is a covariance with its
     own regressor over that regressor's variance:
 
-        w_state = sum_i n_i g_i . e_i / sum_i n_i g_i . g_i
+        state_weight = sum_i n_i g_i . e_i / sum_i n_i g_i . g_i
 
     with n_i how often condition i was drawn, e_i the mean of E_ij over the inputs drawn, both e and g less their
-    means over the draw; w_input likewise.
+    means over the draw; input_weight likewise.
     """
     n_pairs = by_state.sum(axis=1) * by_input.sum(axis=1)
 
@@ -227,11 +231,11 @@ def _regress(
             weight = np.where(power > 0, np.einsum("di,dia,dia->d", mine, g, e) / power, np.nan)
         return weight, weight**2 * power * others.sum(axis=1)
 
-    w_state, from_state = slope(by_state, by_input, E)
-    w_input, from_input = slope(by_input, by_state, E.swapaxes(0, 1))
+    state_weight, from_state = slope(by_state, by_input, E)
+    input_weight, from_input = slope(by_input, by_state, E.swapaxes(0, 1))
     mean = np.einsum("di,dj,ija->da", by_state, by_input, E, optimize=True) / n_pairs[:, None]
     squares = np.einsum("di,dj,ija->d", by_state, by_input, E**2, optimize=True)
     total = squares - n_pairs * (mean**2).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         explained = np.where(total > 0, (from_state + from_input) / total, np.nan)
-    return w_state, w_input, explained
+    return state_weight, input_weight, explained

@@ -35,7 +35,7 @@ NOISE_SD = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 EPOCHS = ("preparatory", "movement", "throughout")
 DIMS = ("sd", "channel", "epoch")
 # Most trials simulated together: the rates of more would not stay in a processor's cache.
-BATCH = 800
+BATCH = 128
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _common_time(trials: Trials, event: str) -> float:
     if event not in trials.events_ms:
         raise SettingsError(
             "event",
-            rule=f"be one of {', '.join(trials.events_ms)}",
+            rule=f"be one of {', '.join(sorted(trials.events_ms))}",
             received=event,
             remedy="Name it in a ReachReading",
         )

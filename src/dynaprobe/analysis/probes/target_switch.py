@@ -30,6 +30,7 @@ SWITCH_MS = (-300.0, -200.0, -100.0, -50.0, 0.0, 50.0, 100.0, 150.0, 200.0)
 VISIT_WITHIN = 0.25
 # Where the trials of A and B are closer than this fraction of their largest distance, neither can be told.
 TELLING_FRACTION = 0.1
+ALIKE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class _Pairs:
         prepared = self.states[:, scene.go - 1]
         self.a, self.b = prepared[from_], prepared[to]
         apart = np.linalg.norm(self.b - self.a, axis=-1)
-        # Two conditions with one preparatory state leave nothing to visit.
-        self.apart = np.where(apart > 0, apart, np.nan)
+        # Two conditions with one preparatory state, to single precision, leave nothing to visit.
+        self.apart = np.where(apart > ALIKE * np.linalg.norm(self.b, axis=-1), apart, np.nan)
 
     def measure(self, states: np.ndarray, outputs: np.ndarray, at: int) -> _Found:
         """What the trials of all pairs did whose target switched at bin `at`."""

@@ -68,11 +68,12 @@ def noise_figure(results: Mapping[str, InputNoise], mechanisms: Mapping[str, str
                 here = result.data.sel(channel=channel, epoch=epoch)
                 _with_band(axes, here, "end_point_error", look_of(mechanisms[name]), crowd=len(results))
             axes.axhline(result.settings["within"], color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
-            axes.set_ylim(bottom=0)
             if axes in grid[0]:
-                axes.set_title(f"noise {epoch}", loc="left")
+                axes.set_title(f"noise: {epoch}", loc="left")
             if axes in grid[-1]:
                 axes.set_xlabel("input noise, sd before scaling (a.u.)")
+        # Only now: limits set earlier would not grow with the panels that share them.
+        row[0].set_ylim(bottom=0)
         row[0].set_ylabel(f"{channel}\nend-point error (a.u.)")
     mechanism_legend(figure, mechanisms)
     return figure
@@ -125,7 +126,7 @@ def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
     first = next(iter(results.values())).data
     times = first["switch_ms"].values
     colours = mpl.colormaps["cividis"](np.linspace(0, 0.92, times.size))
-    figure = new_figure(min(30 + 52 * len(results), PAGE_MM), 104)
+    figure = new_figure(min(60 + 52 * len(results), PAGE_MM), 108)
     grid = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row")
     labels = (
         "progress from A's to B's\npreparatory state (fraction)",
@@ -139,6 +140,8 @@ def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
                 axes.plot(data["time"], part, color=colours[k], lw=0.9)
                 at = int(np.argmin(np.abs(data["time"].values - at_ms)))
                 axes.plot(data["time"][at], part[at], marker="o", ms=2.5, color=colours[k])
+            if data[variable].isnull().all():
+                axes.text(0.5, 0.5, "A and B alike\nbefore the go cue", transform=axes.transAxes, ha="center")
             mark_event(axes)
             axes.set_xlim(float(times.min()) - 50, float(data["time"].max()))
             if column == 0:
@@ -150,9 +153,7 @@ def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
         Line2D([], [], color=colours[k], marker="o", ms=2.5, label=f"{at_ms:g} ms")
         for k, at_ms in enumerate(times)
     ]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(times.size, 9), title="switch from go cue"
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, title="switch from go cue")
     return figure
 
 

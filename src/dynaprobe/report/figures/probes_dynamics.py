@@ -43,7 +43,8 @@ def pulses_figure(result: Pulses, silenced: Mapping[str, Silencing]) -> Figure:
     middle = sizes.size // 2
     figure = new_figure(PAGE_MM, 112)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.05, 1))
-    for axes, at_ms in zip(top.subplots(1, times.size, squeeze=False, sharey=True)[0], times, strict=True):
+    courses = top.subplots(1, times.size, squeeze=False, sharey=True)[0]
+    for axes, at_ms in zip(courses, times, strict=True):
         for name in names:
             colour, dashes = _look(name, names)
             part = data["distance"].sel(direction=name, pulse_ms=at_ms).isel(size=middle)
@@ -51,17 +52,19 @@ def pulses_figure(result: Pulses, silenced: Mapping[str, Silencing]) -> Figure:
         mark_event(axes)
         axes.axvline(at_ms, color="#B4261A", lw=0.6)
         axes.set_xlim(at_ms - 100, float(data["time"].max()))
-        axes.set_ylim(bottom=0)
         axes.set_xlabel("time from go cue (ms)")
         axes.set_title(f"pulse at {at_ms:g} ms, size {sizes[middle]:g}", loc="left")
-    top.axes[0].set_ylabel("distance from the trial\nwithout pulse (spreads)")
+    # Only now: limits set earlier would not grow with the panels that share them.
+    courses[0].set_ylim(bottom=0)
+    courses[0].set_ylabel("distance from the trial\nwithout pulse (spreads)")
     panels = bottom.subplots(1, times.size + 1, squeeze=False)[0]
+    highest = 1.05 * float(data["end_point_shift"].max())
     for axes, at_ms in zip(panels, times, strict=False):
         for name in names:
             colour, dashes = _look(name, names)
             axes.plot(sizes, data["end_point_shift"].sel(direction=name, pulse_ms=at_ms), color=colour, ls=dashes)
         axes.set_xlabel("pulse (spreads)")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, highest or 1.0)
         axes.set_title(f"pulse at {at_ms:g} ms", loc="left")
     panels[0].set_ylabel("shift of end point (a.u.)")
     _draw_silencing(panels[-1], silenced)
@@ -82,8 +85,9 @@ def _draw_silencing(axes: Axes, silenced: Mapping[str, Silencing]) -> None:
             result.data["n_silenced"], shift, yerr=spread, color=colour, marker=marker, ms=3, lw=0.9, label=label
         )
     axes.set_xlabel("silent units (number of)")
-    axes.set_ylim(bottom=0)
-    axes.legend(title="silent during")
+    # Room for the legend above the lines.
+    axes.set_ylim(0, 1.7 * axes.get_ylim()[1])
+    axes.legend(title="silent during", loc="upper left")
 
 
 @styled
