@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dynaprobe.cli.console import TerminalProgress
 
 if TYPE_CHECKING:
-    from dynaprobe.analysis.result import Result
     from dynaprobe.study.networks import TrainedNetwork
 
 # Figures with a row or a column for each network show the first of them only.
@@ -73,14 +72,14 @@ def probe(
     progress.say(f"Done in {progress.elapsed}")
 
 
-def _figures(results: Mapping[str, Mapping[str, Result]], folder: Path) -> list[str]:
+def _figures(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str]:
     """Draw what was probed and write it; the names of the figures."""
     from dynaprobe.report.export import save_figure
     from dynaprobe.report.figures import dynamics, probes, probes_dynamics
 
     mechanisms = {name: str(groups["state_swap"].data.attrs["mechanism"]) for name, groups in results.items()}
 
-    def of(kind: str, most: int | None = None) -> dict[str, Result]:
+    def of(kind: str, most: int | None = None) -> dict[str, Any]:
         return dict([(name, groups[kind]) for name, groups in results.items() if kind in groups][:most])
 
     drawn = {}

@@ -42,7 +42,7 @@ def pulses_figure(result: Pulses, silenced: Mapping[str, Silencing]) -> Figure:
     times, sizes = data["pulse_ms"].values, data["size"].values
     middle = sizes.size // 2
     figure = new_figure(PAGE_MM, 112)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.05, 1))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.05, 1))[:, 0]
     courses = top.subplots(1, times.size, squeeze=False, sharey=True)[0]
     for axes, at_ms in zip(courses, times, strict=True):
         for name in names:
@@ -96,7 +96,7 @@ def local_dynamics_figure(spectra: LocalSpectra, prediction: LinearPrediction) -
     data, predicted = spectra.data, prediction.data
     moments = data["moment_ms"].values
     figure = new_figure(PAGE_MM, 112)
-    top, bottom = figure.subfigures(2, 1)
+    top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
     colours = direction_colours(directions_deg(data))
     panels = top.subplots(1, moments.size, squeeze=False, sharex=True, sharey=True)[0]
     for k, (axes, at_ms) in enumerate(zip(panels, moments, strict=True)):
