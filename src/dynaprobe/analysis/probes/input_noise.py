@@ -34,7 +34,7 @@ from dynaprobe.model.rnn import AbstractNetwork
 NOISE_SD = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 EPOCHS = ("preparatory", "movement", "throughout")
 DIMS = ("sd", "channel", "epoch")
-# Most trials simulated together: the rates of more would not stay in a processor's cache.
+# Trials simulated together: the rates of more would not stay in a processor's cache.
 BATCH = 128
 
 
@@ -150,7 +150,10 @@ class _Runner:
         """End points and squared errors of every trial with noise of sd `weight` (before scaling)."""
         pieces = []
         for begin in range(0, self.condition.size, BATCH):
+            # The last batch is filled up, so that a program is compiled for one size alone.
             rows = self.condition[begin : begin + BATCH]
+            n_rows = rows.size
+            rows = np.pad(rows, (0, BATCH - n_rows), mode="edge")
             found = _noisy_trials(
                 self.network,
                 self.given,
@@ -159,7 +162,7 @@ class _Runner:
                 keys=self.keys,
                 channels=self.channels,
             )
-            pieces.append(jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), found))
+            pieces.append(jax.tree.map(lambda leaf, n=n_rows: np.asarray(leaf, dtype=np.float64)[:n], found))
         joined: _Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
         return joined
 
