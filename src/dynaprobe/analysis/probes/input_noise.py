@@ -152,8 +152,7 @@ class _Runner:
         for begin in range(0, self.condition.size, BATCH):
             # The last batch is filled up, so that a program is compiled for one size alone.
             rows = self.condition[begin : begin + BATCH]
-            n_rows = rows.size
-            rows = np.pad(rows, (0, BATCH - n_rows), mode="edge")
+            rows = np.pad(rows, (0, BATCH - rows.size), mode="edge")
             found = _noisy_trials(
                 self.network,
                 self.given,
@@ -162,8 +161,9 @@ class _Runner:
                 keys=self.keys,
                 channels=self.channels,
             )
-            pieces.append(jax.tree.map(lambda leaf, n=n_rows: np.asarray(leaf, dtype=np.float64)[:n], found))
-        joined: _Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+            pieces.append(jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), found))
+        n_trials = self.condition.size
+        joined: _Measured = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n_trials], *pieces)
         return joined
 
 
