@@ -42,7 +42,7 @@ def test_a_run_is_probed_with_table_results_and_figures(tmp_path, network, monke
     assert "s0-hand" in out
     assert "unclear" in out  # an untrained network has no mechanism
     stored = read_tree(tmp_path / "out" / "probes" / "s0-hand.nc")
-    assert set(stored) == {"input_removal", "state_swap", "input_noise", "target_switch"}
+    assert set(stored) == {"input_removal", "state_swap", "state_swap_visible", "input_noise", "target_switch"}
     assert stored["input_noise"]["sd"].values.tolist() == [0.0, 0.5]
     drawn = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
     assert drawn == {f"{name}.{end}" for name in ("noise", "switch", "switch_path") for end in ("svg", "pdf")}

@@ -23,8 +23,9 @@ SMALL = ProbeSettings(
     noise_sd=(0.0, 0.5), n_noise_trials=2, switch_ms=(-100.0, 50.0), pulse_ms=(0.0,), pulse_sizes=(1.0,),
     moments_ms=(0.0,), n_fixed_point_starts=4, silenced_fractions=(0.25, 0.5),
 )  # fmt: skip
+MECHANISM = {"input_removal", "state_swap", "state_swap_visible"}
 WANTED = {
-    "input_removal", "state_swap", "input_noise", "target_switch", "locations_between", "locations_sweep",
+    *MECHANISM, "input_noise", "target_switch", "locations_between", "locations_sweep",
     "locations_radii", "pulses", "silencing", "silencing_preparatory", "silencing_movement", "fixed_points",
     "local_spectra", "linear_prediction", "flow_fields",
 }  # fmt: skip
@@ -51,7 +52,7 @@ def test_every_probe_has_its_results_and_they_can_be_stored(tmp_path):
 
 
 def test_the_probes_named_are_the_probes_run():
-    assert set(probe_network(untrained(), SMALL, which=("mechanism",))) == {"input_removal", "state_swap"}
+    assert set(probe_network(untrained(), SMALL, which=("mechanism",))) == MECHANISM
     with pytest.raises(SettingsError, match=r"probe must be one of mechanism, noise, .* but got nosie"):
         probe_network(untrained(), SMALL, which=("nosie",))
 

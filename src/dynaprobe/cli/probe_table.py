@@ -31,6 +31,7 @@ def _row(results: Mapping[str, Result]) -> dict[str, str]:
         swap, removal = results["state_swap"].data, results["input_removal"].data
         row["mechanism"] = str(swap.attrs["mechanism"]).replace("_", " ")
         row["index (1: state)"] = _with_bounds(swap, "mechanism_index")
+        row["index, target shown"] = _with_bounds(results["state_swap_visible"].data, "mechanism_index")
         row["left without target"] = _with_bounds(removal, "remaining")
     if "input_noise" in results:
         tolerated = results["input_noise"].data["tolerated_sd"].sel(channel="target")

@@ -75,8 +75,9 @@ def probe_network(
 ) -> dict[str, Result]:
     """Run the probes named on a network, on the trials of its own task.
 
-    ``mechanism``: ``input_removal`` and ``state_swap``; ``noise``: ``input_noise``; ``switch``: ``target_switch``,
-    with the new target visible whatever the task shows; ``locations``: ``locations_between``, ``locations_sweep``
+    ``mechanism``: ``input_removal`` and ``state_swap``, which on a task that hides the target after the go cue can
+    only find the state, and therefore ``state_swap_visible``, with the target in sight throughout;
+    ``noise``: ``input_noise``; ``switch``: ``target_switch``, with the new target visible whatever the task shows; ``locations``: ``locations_between``, ``locations_sweep``
     and ``locations_radii``; ``perturb``: ``pulses`` along PCs, jPCs, readouts and random directions,
     ``silencing``, ``silencing_preparatory`` and ``silencing_movement``; ``dynamics``: ``fixed_points``,
     ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
@@ -106,6 +107,7 @@ def probe_network(
         "mechanism": lambda: {
             "input_removal": input_removal(network, trials, seed=seed),
             "state_swap": state_swap(network, trials, seed=seed),
+            "state_swap_visible": state_swap(network, _visible(task).condition_trials(), seed=seed),
         },
         "noise": lambda: {
             "input_noise": input_noise(

@@ -2,6 +2,10 @@
 
 A network that reaches from an initial condition carries the movement in its state at the go cue; one that is
 driven by its input needs the target while it moves. Both are asked by changing inputs alone.
+
+The two need not agree, and say different things: a network whose movement survives without the target may all the
+same follow the target when it contradicts the state. Where the target is hidden after the go cue, a swap has no
+input to give weight to.
 """
 
 from __future__ import annotations
