@@ -1,9 +1,9 @@
 """Networks whose mechanism is forced by their task, and whether the probes find it out.
 
 A target that is gone from the go cue on can only be reached for from the state at that moment; one that is shown
-from then on, only by its input. Probes that are to be believed elsewhere must tell these two apart. They then say
-what a network does on such trials, not what it would do with the target in sight: one trained on until_go may still
-follow an input that it is shown.
+from then on, only by its input. Probes that are to be believed elsewhere must tell these two apart. They then
+say what a network does on such trials, not what it would do with the target in sight: one trained on until_go may
+still follow an input that it is shown.
 """
 
 from __future__ import annotations
