@@ -78,9 +78,9 @@ def probe_network(
     ``mechanism``: ``input_removal`` and ``state_swap``, which on a task that hides the target after the go cue can
     only find the state, and therefore ``state_swap_visible``, with the target in sight throughout; ``noise``:
     ``input_noise``; ``switch``: ``target_switch``, with the new target visible whatever the task shows;
-    ``locations``: ``locations_between``, ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses``
-    along PCs, jPCs, readouts and random directions, ``silencing``, ``silencing_preparatory`` and
-    ``silencing_movement``; ``dynamics``: ``fixed_points``, ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
+    ``locations``: ``locations_between``, ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses`` to
+    PCs, jPCs, readouts and random directions, ``silencing``, ``silencing_preparatory``, ``silencing_movement``;
+    ``dynamics``: ``fixed_points``, ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
 
     Args:
         trained: the network with its task.

@@ -103,6 +103,7 @@ def test_what_is_measured_does_not_depend_on_the_basis():
     assert_allclose(first, second, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_of_modes_says_what_the_points_hold():
     network = linear(n_units=6)
     points = find_fixed_points(
