@@ -239,7 +239,7 @@ def _fit(
     nan = np.nan
     return {
         "preferred_direction_deg": np.where(varies, np.rad2deg(np.arctan2(y, x)) % 360, nan),
-        "preferred_direction_se_deg": np.where(varies, np.rad2deg(np.sqrt(turn)), nan),
+        "preferred_direction_se_deg": np.where(varies, np.rad2deg(np.sqrt(np.maximum(turn, 0.0))), nan),
         "depth": np.sqrt(x**2 + y**2),
         "depth_corrected": np.sqrt(np.maximum(x**2 + y**2 - var_x - var_y, 0.0)),
         "r_squared": np.where(varies, held / np.where(varies, total, 1.0), nan),

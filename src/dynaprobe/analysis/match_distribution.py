@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from dynaprobe.analysis.multiple_tests import benjamini_hochberg, check_fraction, wilson_interval
 from dynaprobe.analysis.result import Result
@@ -37,8 +38,7 @@ class MatchDistribution(Result):
         n_above, fraction, fraction_low, fraction_high (judged): units above chance at the false discovery rate,
             with the Wilson interval.
         correlation_recorded, q_recorded (recorded_unit); correlation_model, q_model (model_unit): per unit.
-        smallest_p (judged): the smallest p-value a single unit can have, 1 / (n + 1).
-        least_n_above (judged): with so few draws, fewer units than this that stand out are not counted.
+        smallest_p (judged): the smallest p-value a single unit can have.
     """
 
 
@@ -51,8 +51,11 @@ def match_distribution(
     d, and Q, Q_d their quantile functions over units:
 
         distance = integral over levels of |Q - mean over d of Q_d|
-        p(u) = (1 + number of d with c_d(u) >= c(u)) / (n + 1)
+        z_d(u) = (atanh c_d(u) - mean) / sd,    mean and sd over the other draws of unit u
+        p(u) = (1 + number of all z_d of all units >= z(u)) / (1 + number of all z_d)
 
+    A hundred draws of one unit cannot give a p-value that survives the correction for as many units. So the draws
+    of all units are put together once each is centred and scaled, on the assumption that they then have one shape.
     The p(u) of a side are adjusted together (Benjamini-Hochberg). A unit at chance may still correlate highly: a
     best match always does, among surrogates as well.
 
@@ -72,7 +75,6 @@ def match_distribution(
         side["distance_null"] = side["distance_null"][:n_draws]
     per_level = ("quantile", "floor_low", "floor_median", "floor_high", "ceiling")
     per_side = (
-        "least_n_above",
         "distance",
         "shift",
         "p_value",
@@ -104,7 +106,7 @@ def _side(match: UnitMatch, false_discovery: float, confidence: float) -> dict[s
     """Everything of one direction."""
     correlation, floor = match.data["correlation"].values, match.data["floor"].values
     n_draws = floor.shape[0]
-    p_value = ((floor >= correlation).sum(axis=0) + 1) / (n_draws + 1)
+    p_value = _pooled_p(correlation, floor)
     q_value = benjamini_hochberg(p_value)
     above = int((q_value <= false_discovery).sum())
     fraction, low, high = wilson_interval(above, correlation.size, confidence)
@@ -130,9 +132,29 @@ def _side(match: UnitMatch, false_discovery: float, confidence: float) -> dict[s
         "fraction": np.asarray(fraction),
         "fraction_low": np.asarray(low),
         "fraction_high": np.asarray(high),
-        "smallest_p": np.asarray(1 / (n_draws + 1)),
-        "least_n_above": np.asarray(int(np.ceil(correlation.size / (n_draws + 1) / false_discovery - 1e-9))),
+        "smallest_p": np.asarray(1 / (floor.size + 1)),
     }
+
+
+def _pooled_p(
+    correlation: Float[np.ndarray, " unit"], floor: Float[np.ndarray, "draw unit"]
+) -> Float[np.ndarray, " unit"]:
+    """p-value of every unit against the standardised draws of all units."""
+    n = floor.shape[0]
+    # A unit that equals its match would be infinitely far out.
+    own, draws = (np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)) for r in (correlation, floor))
+    mean, variance = draws.mean(axis=0), draws.var(axis=0)
+    # Units that never change correlate with nothing, in every draw.
+    varies = variance > 1e-24
+    if n < 3 or not varies.any():
+        return np.ones(correlation.size)
+    # Each draw is held against the others, as the units are against all of them.
+    apart = (draws - mean)[:, varies]
+    rest = (n * variance[varies] - apart**2 * n / (n - 1)) / (n - 2)
+    null = np.sort((apart * n / (n - 1) / np.sqrt(np.maximum(rest, 1e-24))).ravel())
+    scale = np.sqrt(np.where(varies, variance, 1.0) * n / (n - 1))
+    above = null.size - np.searchsorted(null, (own - mean) / scale)
+    return np.where(varies, (above + 1) / (null.size + 1), 1.0)
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:

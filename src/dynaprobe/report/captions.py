@@ -14,7 +14,7 @@ import xarray as xr
 from dynaprobe.analysis.result import Result
 
 Results = Mapping[str, Any]
-_EVENTS = {"target_on": "target onset", "go_cue": "the go cue", "move_onset": "movement onset"}
+EVENT_PHRASES = {"target_on": "target onset", "go_cue": "the go cue", "move_onset": "movement onset"}
 
 
 def listed(words: list[str]) -> str:
@@ -22,7 +22,7 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
 
 
-def _each(results: Mapping[str, Result], what: str, dim: str = "unit") -> str:
+def each_side(results: Mapping[str, Result], what: str, dim: str = "unit") -> str:
     """``Units: 142 (recording) and 100 (tanh)``."""
     return f"{what}: {listed([f'{result.data.sizes[dim]} ({name})' for name, result in results.items()])}"
 
@@ -31,7 +31,7 @@ def _first(results: Results) -> Any:
     return next(iter(results.values()))
 
 
-def _failures(results: Mapping[str, Result]) -> str:
+def what_failed(results: Mapping[str, Result]) -> str:
     """What failed on any side, in words; nothing where nothing did."""
     failed = [f"{name}: {result.status}" for name, result in results.items() if result.failures]
     return f" Not everything succeeded: {'; '.join(failed)}." if failed else ""
@@ -79,7 +79,8 @@ def gallery(results: Results) -> str:
         f"of each side's units that is nearest to each (dot) with its {s.get('confidence', 0.95):.0%} Wilson "
         "interval. Each PSTH is centred, scaled to length 1 and turned so that the condition with the highest "
         f"peak comes first; k-means on the leading {s.get('n_pcs')} PCs of the shapes. "
-        f"{_each(results, 'Units')}. Number of clusters, scaling and turning are our choice.{_failures(results)}"
+        f"{each_side(results, 'Units')}. Number of clusters, scaling and turning are our "
+        f"choice.{what_failed(results)}"
     )
 
 
@@ -93,7 +94,7 @@ def classes(results: Results) -> str:
         f"its movement tuning swings at least {s.get('n_phases')} times, and turning when its preferred "
         f"direction changes by more than {s.get('turn_deg', 0):g}°; these bars are our choice. Right: "
         "correlation over directions of the mean rate in the preparatory with that in the movement epoch. "
-        f"{_each(results, 'Units')}.{_failures(results)}"
+        f"{each_side(results, 'Units')}.{what_failed(results)}"
     )
 
 
@@ -107,7 +108,7 @@ def unit_match(results: Results) -> str:
         "its means and covariances over times, units and conditions. Ceiling: one half of the recorded trials "
         f"against the other. {_p_value(data.sizes['draw'])} The mean over conditions was "
         f"{'subtracted' if s.get('condition_mean') == 'subtract' else 'kept'} first. The network is represented "
-        f"by one half of its trials. {_CEILING} This measure is our choice.{_failures(results)}"
+        f"by one half of its trials. {_CEILING} This measure is our choice.{what_failed(results)}"
     )
 
 
@@ -119,8 +120,8 @@ def pca(results: Results) -> str:
         "Left: trajectories of each condition in the planes of PC 1 with PC 2 and with PC 3, of "
         "soft-normalised rates (range + constant), centred per unit; the cross-condition mean stays in. The "
         f"axes are each side's own. Right: cumulative variance, dashed at {threshold:.0%}. "
-        f"{_each(results, 'Units')}. Participation ratio: {listed(ratios)}. Signs: the largest loading of each "
-        f"PC is positive.{_failures(results)}"
+        f"{each_side(results, 'Units')}. Participation ratio: {listed(ratios)}. Signs: the largest loading of "
+        f"each PC is positive.{what_failed(results)}"
     )
 
 
@@ -130,7 +131,7 @@ def condition_independent(results: Results) -> str:
         "Share of the variance over conditions and times that the mean over conditions carries, before it is "
         "removed for other analyses. Left: all units together; open symbols have the part of the estimation "
         "noise removed. Independent noise alone would give 1 / number of conditions. Right: distribution over "
-        f"single units. {_each(results, 'Units')}. Kaufman et al. (2016).{_failures(results)}"
+        f"single units. {each_side(results, 'Units')}. Kaufman et al. (2016).{what_failed(results)}"
     )
 
 
@@ -139,12 +140,12 @@ def jpca(results: Results) -> str:
     s = _first(results).settings
     return (
         f"The fastest jPCA plane in the window {s.get('start_ms', 0):g} to {s.get('stop_ms', 0):g} ms around "
-        f"{_EVENTS.get(str(s.get('event')), str(s.get('event')))}, dots at its first bin. Rates are "
+        f"{EVENT_PHRASES.get(str(s.get('event')), str(s.get('event')))}, dots at its first bin. Rates are "
         f"soft-normalised, the mean over conditions subtracted, and reduced to {s.get('n_pcs')} PCs; changes "
         "from bin to bin are regressed on the state, once with any matrix and once with a skew-symmetric one "
         "(pure rotation); R² is uncentred. The plane's variance is a share of all variance in the window, "
         "the mean over conditions aside. No surrogate is shown. "
-        f"{_each(results, 'Conditions', 'condition')}. Churchland et al. (2012).{_failures(results)}"
+        f"{each_side(results, 'Conditions', 'condition')}. Churchland et al. (2012).{what_failed(results)}"
     )
 
 
@@ -159,7 +160,7 @@ def alignment(results: Results) -> str:
         "the covariance of both epochs together (bar: their mean); p is the chance of an index at most as large, "
         f"at least 1 / {int(s.get('n_chance', 0)) + 1}. Low values mean that preparation and movement use "
         "different dimensions; noise of the estimate lowers them too. Elsayed et al. "
-        f"(2016).{_failures(results)}"
+        f"(2016).{what_failed(results)}"
     )
 
 
@@ -173,7 +174,7 @@ def cca(results: Results) -> str:
         f"Lines and bands: mean and middle 95 % of {data.sizes['draw']} tensor-maximum-entropy surrogates of the "
         f"network against the same halves (floor) and of {data.sizes['split']} split halves of the recording "
         f"against each other (ceiling). {_p_value(data.sizes['draw'])} The network is represented by one "
-        f"half of its trials. {_CEILING} Number of PCs and cross-validation are our choice.{_failures(results)}"
+        f"half of its trials. {_CEILING} Number of PCs and cross-validation are our choice.{what_failed(results)}"
     )
 
 
@@ -183,16 +184,16 @@ def spectra(results: Results) -> str:
     return (
         "Eigenvalues of the Jacobian at fixed and slow points, for every input that a trial of the first "
         "condition goes through, in order; at most 6 points per input, the one that most starts led to in full "
-        f"colour. Right of the vertical line a mode grows. {_each(results, 'Points', 'point')}. Newton and "
+        f"colour. Right of the vertical line a mode grows. {each_side(results, 'Points', 'point')}. Newton and "
         f"Levenberg-Marquardt searches in double precision from states the network visited, {starts} per "
-        f"input.{_failures(results)}"
+        f"input.{what_failed(results)}"
     )
 
 
 def fixed_points(results: Results) -> str:
     """Of where fixed points lie."""
     return (
-        f"The same points ({_each(results, 'number', 'point')}) in the plane of their own first two PCs "
+        f"The same points ({each_side(results, 'number', 'point')}) in the plane of their own first two PCs "
         "(states, a.u.). A grey line leads from a point to the one that the network settles at when the next "
         "input of the trial comes on. The plane is our choice."
     )

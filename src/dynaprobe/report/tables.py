@@ -50,6 +50,19 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
         ".3f",
         "chance of so high a single-unit similarity among surrogates; not corrected for the number of networks",
     ),
+    Column(
+        "feature_similarity",
+        "Features",
+        ".2f",
+        "distance of unit features: 0 surrogates of the recording, 1 two halves of its neurons",
+    ),
+    Column("motif_distance", "Motifs", ".2f", "distance of the spread over motifs from the recording's, 0 to 1"),
+    Column(
+        "motif_p",
+        "p (mot.)",
+        ".3f",
+        "chance of so large a distance when units are dealt anew; not corrected for the number of networks",
+    ),
     Column("population", "Population", ".2f", "0 surrogates of neurons, 1 other neurons of the recording"),
     Column(
         "population_raw",

@@ -30,6 +30,7 @@ from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.render import render, run_trials
 from dynaprobe.study.statistics import mean_interval
 from dynaprobe.study.study import Run
+from dynaprobe.study.unit_pairs import surrogate_features, unit_pairs
 from dynaprobe.study.yardstick import LEVELS, Yardstick, check_enough_units, place, yardstick
 
 # Cross-validation over conditions needs as many.
@@ -168,6 +169,8 @@ def analyse_recording(recorded: Population, settings: ComparisonSettings, run: R
     """Describe the recording and keep the results."""
     with run.progress.step("Analyse the recording", len(ANALYSES)) as step:
         results, reasons = describe(recorded, settings, seed=run.seed, step=step)
+    if "unit_features" in results:
+        results["surrogate_features"] = surrogate_features(recorded, settings, seed=run.seed)
     scale = yardstick(recorded, settings, seed=run.seed)
     results["yardstick"] = scale
     # On its own scale a recording stands at 1; its raw numbers are what other neurons of it reach.
@@ -201,6 +204,9 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
         return
     results, reasons = describe(side, settings, seed=run.seed, gallery=sides.reference.gallery)
     results |= score(side, recorded, settings, seed=run.seed)
+    pairs, without = unit_pairs(side, recorded, results, sides.reference.results, settings, seed=run.seed)
+    results |= pairs
+    reasons |= without
     results["placement"] = place(side, recorded, sides.reference.scale, settings, seed=run.seed)
     points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)
     results["fixed_points"] = points

@@ -7,7 +7,7 @@ is computed of each side alone stands in `dynaprobe.study.describe`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 import numpy as np
@@ -24,6 +24,8 @@ from dynaprobe.core.settings import Settings
 from dynaprobe.recordings.binning import PsthSettings, Segment, binned
 from dynaprobe.recordings.psth import average
 from dynaprobe.recordings.session import Recording
+from dynaprobe.study.single_trials import SingleTrials, single_trials
+from dynaprobe.study.unit_settings import UnitSettings
 
 Window = tuple[float, float]
 
@@ -46,6 +48,7 @@ class ComparisonSettings(Settings):
         n_splits: random halvings of the trials.
         n_floor: surrogates behind every floor.
         n_chance: random subspaces behind the chance alignment.
+        units: how single units are analysed.
     """
 
     psth: PsthSettings = PsthSettings()
@@ -61,6 +64,7 @@ class ComparisonSettings(Settings):
     n_splits: Annotated[int, Field(ge=1)] = 10
     n_floor: Annotated[int, Field(ge=1)] = 100
     n_chance: Annotated[int, Field(ge=1)] = 1000
+    units: UnitSettings = UnitSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -105,6 +109,7 @@ class Population:
         n_trials: trials behind every PSTH, dims ``(condition, unit)``.
         halves: pairs of the same from disjoint halves of the trials, soft-normalised by the scale of all trials.
         left_out: what was left out on the way, by reason.
+        trials: single trials of the same units, where the recording has them.
     """
 
     rates: xr.DataArray
@@ -112,6 +117,7 @@ class Population:
     n_trials: xr.DataArray
     halves: Sequence[tuple[xr.DataArray, xr.DataArray]]
     left_out: Mapping[str, int]
+    trials: SingleTrials = field(default_factory=SingleTrials)
 
 
 def timing(recording: Recording) -> Timing:
@@ -217,6 +223,13 @@ def population(recording: Recording, settings: ComparisonSettings, *, seed: int)
         n_trials=whole[segments[0].event].n_trials,
         halves=halves,  # type: ignore[arg-type]
         left_out=whole[segments[0].event].left_out,
+        trials=single_trials(
+            recording,
+            settings.psth,
+            settings.units,
+            target_window_ms=settings.target_window_ms,
+            move_window_ms=settings.move_window_ms,
+        ),
     )
 
 

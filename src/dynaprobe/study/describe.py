@@ -16,10 +16,11 @@ from dynaprobe.study.population_analyses import POPULATION_ANALYSES
 from dynaprobe.study.prepared import Analysis, Number, Prepared
 from dynaprobe.study.progress import Step
 from dynaprobe.study.unit_analyses import UNIT_ANALYSES
+from dynaprobe.study.unit_pairs import PAIR_NUMBERS
 
 ANALYSES: tuple[Analysis, ...] = (*POPULATION_ANALYSES, *UNIT_ANALYSES)
 
-# How like the recording a network is: from the results of `score` and `place`, which need both sides.
+# How like the recording a network is: from `score`, `place` and `unit_pairs`, which need both sides.
 SCORE_NUMBERS: dict[str, tuple[str, Number]] = {
     "single_unit": ("placement", Number("similarity", {"level": "single_unit"})),
     "single_unit_raw": ("placement", Number("raw", {"level": "single_unit"})),
@@ -27,6 +28,7 @@ SCORE_NUMBERS: dict[str, tuple[str, Number]] = {
     "population": ("placement", Number("similarity", {"level": "population"})),
     "population_raw": ("placement", Number("raw", {"level": "population"})),
     "population_p": ("cca", Number("p_value")),
+    **PAIR_NUMBERS,
 }
 
 
