@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from synthetic_units import pair_groups, unit_groups
 
 from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
@@ -204,7 +205,8 @@ def make_run(folder: Path, shape: RunShape = RunShape()) -> RunStore:
     recording = made_up_rates(1, n_directions=shape.n_directions, source="recording")
     halves = _noisy_halves(recording, 2)
     gallery = motif_gallery(recording, 4, seed=0)
-    store.save("results/recording", _kept({**side_groups(recording), "gallery": gallery.to_dataset()}, shape))
+    known = {**side_groups(recording), **unit_groups(recording, halves), "gallery": gallery.to_dataset()}
+    store.save("results/recording", _kept(known, shape))
     rows = []
     for activation in shape.activations:
         for penalty in shape.penalties:
@@ -229,9 +231,11 @@ def make_run(folder: Path, shape: RunShape = RunShape()) -> RunStore:
         match = unit_match(model, halves, seed=0, n_floor=4)
         agreement = cca_with_bounds(model, recording, halves_b=halves, seed=0, n_floor=4, n_pcs=4)
         groups = {**side_groups(model), "unit_match": match.to_dataset(), "cca": agreement.to_dataset()}
+        groups |= unit_groups(model, _noisy_halves(model, 3))
         groups["fixed_points"] = made_up_points(k).to_dataset()
         groups["example"] = made_up_example(shape.n_directions)
         groups["gallery"] = assign_motifs(gallery, model).to_dataset()
+        groups |= pair_groups(groups, known, match, (halves, _noisy_halves(model, 3)))
         if k - shape.n_failed >= shape.without_results:
             store.save(f"results/{row[0]}", _kept(groups, shape))
         table["score"][k] = 0.95

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dynaprobe.analysis.result import Result
-from dynaprobe.report.captions import EVENT_PHRASES, each_side, listed, what_failed
+from dynaprobe.report.captions import EVENT_PHRASES, each_side, what_failed
 
 Results = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def _numbers(results: Mapping[str, Result], form: str) -> str:
         def __missing__(self, key: str) -> float:
             return float(self.data[key])
 
-    return listed([f"{form.format_map(_Values(result))} ({name})" for name, result in results.items()])
+    return "; ".join(f"{name} {form.format_map(_Values(result))}" for name, result in results.items())
 
 
 def direction_tuning(results: Results) -> str:
@@ -39,11 +39,11 @@ def direction_tuning(results: Results) -> str:
             f"{row['epoch'].item()}"
             for row in (result.data.isel(epoch=k) for k in range(result.data.sizes["epoch"]))
         ]
-        parts.append(f"{', '.join(each)} ({name})")
+        parts.append(f"{name} {', '.join(each)}")
     return (
         f"Left: fraction of units whose rate differs between directions, at a false discovery rate of "
         f"{s.get('false_discovery', 0.05):g} (Benjamini-Hochberg over units), with "
-        f"{s.get('confidence', 0.95):.0%} Wilson intervals: {listed(parts)}. p-values from {s.get('p_from')}"
+        f"{s.get('confidence', 0.95):.0%} Wilson intervals: {'; '.join(parts)}. p-values from {s.get('p_from')}"
         f"{', ' + str(s['n_permutations']) + ' deals of the conditions' if 'n_permutations' in s else ''}. In the "
         "baseline nothing is known of the target yet: it is the control. Right: share of the variance over "
         "directions that a cosine holds, noise of the means removed (values beyond -0.2 and 1.2 at the edge), of "
@@ -81,7 +81,7 @@ def latency(results: Results) -> str:
                 f"{row['criterion'].item()} in {float(row['fraction']):.0%}, median {float(row['median_ms']):.0f} "
                 f"[{float(row['median_low_ms']):.0f}, {float(row['median_high_ms']):.0f}] ms"
             )
-        parts.append(f"{'; '.join(each)} ({name})")
+        parts.append(f"{name}: {', '.join(each)}")
     start_ms, stop_ms = s.get("baseline_ms", (float("nan"),) * 2)
     event = str(s.get("event"))
     return (
@@ -90,7 +90,7 @@ def latency(results: Results) -> str:
         f"difference between conditions. A latency is the first time at which the F ratio stays for "
         f"{s.get('least_run_ms', 0):g} ms above what {s.get('n_null')} nulls reach anywhere in the window with "
         f"probability {s.get('alpha', 0):g} (trials shifted in time; conditions dealt anew). Units count at a "
-        f"false discovery rate of {s.get('false_discovery', 0):g}: {listed(parts)}. Latencies depend on the "
+        f"false discovery rate of {s.get('false_discovery', 0):g}: {'; '.join(parts)}. Latencies depend on the "
         "number of trials and are early by up to twice the kernel's standard deviation; both sides have the same "
         f"kernel. Criterion and window are our choice.{what_failed(results)}"
     )

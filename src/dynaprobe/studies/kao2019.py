@@ -146,6 +146,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "battery.comparison.n_splits": 2,
         "battery.comparison.n_floor": 20,
         "battery.comparison.n_chance": 200,
+        "battery.comparison.units.n_permutations": 200,
+        "battery.comparison.units.n_latency_null": 40,
         "battery.n_fixed_point_starts": 32,
     },
     "demo": {
@@ -154,6 +156,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "rate_penalties": (0.0, 1e-3, 1e-2, 1e-1),
         "battery.comparison.n_splits": 4,
         "battery.comparison.n_floor": 50,
+        "battery.comparison.units.n_latency_null": 100,
         "battery.n_fixed_point_starts": 48,
     },
     "standard": {"battery.n_fixed_point_starts": 128},

@@ -42,7 +42,7 @@ def sparseness_figure(results: Mapping[str, Sparseness], looks: Mapping[str, Loo
         draw_ecdf(right, result.data["population"].values.ravel(), looks[name])
     for axes, what, over in (
         (left, "lifetime", "units"),
-        (right, "population", "conditions and times"),
+        (right, "population", "bins"),
     ):
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
@@ -58,7 +58,7 @@ def features_figure(results: Mapping[str, UnitFeatures], looks: Mapping[str, Loo
     first = next(iter(results.values())).data
     names = [str(name) for name in first["feature"].values]
     n_columns = 3
-    figure = new_figure(PAGE_MM, 12 + 44 * (-(-len(names) // n_columns)))
+    figure = new_figure(PAGE_MM, 14 + 50 * (-(-len(names) // n_columns)))
     grid = figure.subplots(-(-len(names) // n_columns), n_columns, squeeze=False, sharey=True)
     for axes, feature in zip(grid.ravel(), names, strict=False):
         for name, result in results.items():
@@ -125,7 +125,7 @@ def _draw_energy(axes: Axes, data: object, row: int, look: Look) -> None:
 @styled
 def match_distribution_figure(results: Mapping[str, MatchDistribution], looks: Mapping[str, Look]) -> Figure:
     """Cumulative distribution of best matches in both directions, with the band of surrogates."""
-    figure = new_figure(PAGE_MM * 0.85, 14 + 52 * len(results))
+    figure = new_figure(PAGE_MM * 0.85, 14 + 58 * len(results))
     grid = figure.subplots(len(results), 2, squeeze=False, sharex=True, sharey=True)
     words = {
         "recorded_unit": "recorded units, best network unit",
@@ -138,16 +138,14 @@ def match_distribution_figure(results: Mapping[str, MatchDistribution], looks: M
             axes.fill_betweenx(level, data["floor_low"], data["floor_high"], color=NULL_GREY, alpha=0.6, lw=0)
             axes.plot(data["ceiling"], level, color="#000000", lw=0.9)
             axes.plot(data["quantile"], level, color=looks[name].colour, lw=1.3)
-            above = f"{float(data['fraction']):.0%} of units above chance"
-            axes.set_title(
-                f"{words[judged]}\n{name}: {above}, p = {float(data['p_value']):.3f}", loc="left", fontsize=6.5
-            )
+            found = f"{float(data['fraction']):.0%} above chance, p = {float(data['p_value']):.3f}"
+            axes.set_title(f"{name}\n{words[judged]}\n{found}", loc="left", fontsize=6.5)
             axes.set_xlabel("correlation of held-out PSTHs (r)")
             axes.set_ylabel("cumulative fraction of units")
             axes.set_ylim(0, 1.0)
             axes.tick_params(labelbottom=True, labelleft=True)
     handles = [
-        Line2D([], [], color="#555555", lw=1.3, label="best matches"),
+        Line2D([], [], color="#0072B2", lw=1.3, label="best matches (coloured)"),
         Patch(color=NULL_GREY, label="surrogates, middle 95 %"),
         Line2D([], [], color="#000000", lw=0.9, label="a unit's own halves"),
     ]
