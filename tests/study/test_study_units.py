@@ -1,4 +1,4 @@
-"""Single units through the battery: both sides alike, numbers in the summary, and reasons where data do not allow."""
+"""Single units through the battery: both sides alike, numbers in the summary, and a reason where data lack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynaprobe.study.unit_analyses import UNIT_ANALYSES
 from dynaprobe.study.unit_pairs import surrogate_features, unit_pairs
 from dynaprobe.study.unit_settings import UnitSettings
 
-UNITS = UnitSettings(n_permutations=99, n_latency_null=19, n_surrogates=5)
+UNITS = UnitSettings(n_permutations=99, n_latency_null=99, n_surrogates=5)
 SETTINGS = ComparisonSettings(n_splits=2, n_floor=19, n_chance=20, n_motifs=3, units=UNITS)
 OPTIONS = {"n_units": 50, "n_repeats": 10, "n_targets": 6, "delay_ms": 1000.0}
 

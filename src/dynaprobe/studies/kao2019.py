@@ -147,7 +147,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "battery.comparison.n_floor": 20,
         "battery.comparison.n_chance": 200,
         "battery.comparison.units.n_permutations": 200,
-        "battery.comparison.units.n_latency_null": 40,
+        "battery.comparison.units.n_latency_null": 100,
         "battery.n_fixed_point_starts": 32,
     },
     "demo": {
