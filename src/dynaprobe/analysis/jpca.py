@@ -70,15 +70,13 @@ def jpca(
 
     Source: Churchland et al. (2012), Nature 487:51.
     """
-    check_rates(rates, dims=("condition", "time", "unit"))
-    _check_request(rates, n_pcs)
-    normalised = soft_normalise(rates.astype(np.float64), constant=constant, fraction=fraction)
-    activity = window(_around(subtract_condition_mean(normalised), event), start_ms=start_ms, stop_ms=stop_ms)
-    _check_window(activity, start_ms, stop_ms)
+    activity = windowed_activity(
+        rates, n_pcs=n_pcs, span_ms=(start_ms, stop_ms), event=event, constant=constant, fraction=fraction
+    )
     axes, variance = principal_axes(samples(activity))
     _check_rank(variance, n_pcs, activity)
     X = activity.values @ axes[:n_pcs].T
-    before, change = X[:, :-1].reshape(-1, n_pcs), np.diff(X, axis=1).reshape(-1, n_pcs)
+    before, change = steps_of(X)
     if not change.any():
         raise RatesError(
             "rates",
@@ -89,7 +87,7 @@ def jpca(
     m, m_skew = fit_free(before, change), fit_skew(before, change)
     planes, speeds = _oriented_planes(m_skew, X)
     data = _account(X, planes, float(variance.sum()))
-    r2_skew, r2_m = _r2(before, change, m_skew), _r2(before, change, m)
+    r2_skew, r2_m = fit_r2(before, change, m_skew), fit_r2(before, change, m)
     data = data.assign(
         r2_skew=r2_skew,
         r2_m=r2_m,
@@ -113,6 +111,33 @@ def jpca(
     ).assign_attrs(activity.attrs)
     settings = {"start_ms": start_ms, "stop_ms": stop_ms, "event": event, "n_pcs": n_pcs}
     return JpcaResult(data, {**settings, "constant": constant, "fraction": fraction})
+
+
+def windowed_activity(
+    rates: xr.DataArray,
+    *,
+    n_pcs: int,
+    span_ms: tuple[float, float],
+    event: str,
+    constant: float | None,
+    fraction: float,
+) -> xr.DataArray:
+    """Steps 1 to 3 of `jpca` up to the principal components: what the rotations are sought in."""
+    check_rates(rates, dims=("condition", "time", "unit"))
+    _check_request(rates, n_pcs)
+    start_ms, stop_ms = span_ms
+    normalised = soft_normalise(rates.astype(np.float64), constant=constant, fraction=fraction)
+    activity = window(_around(subtract_condition_mean(normalised), event), start_ms=start_ms, stop_ms=stop_ms)
+    _check_window(activity, start_ms, stop_ms)
+    return activity
+
+
+def steps_of(
+    X: Float[np.ndarray, "condition time k"],
+) -> tuple[Float[np.ndarray, "sample k"], Float[np.ndarray, "sample k"]]:
+    """States, and how each changes to the next bin of its condition."""
+    k = X.shape[-1]
+    return X[:, :-1].reshape(-1, k), np.diff(X, axis=1).reshape(-1, k)
 
 
 def fit_free(
@@ -144,7 +169,10 @@ def fit_skew(
     return skew
 
 
-def _r2(before: np.ndarray, change: np.ndarray, m: np.ndarray) -> float:
+def fit_r2(
+    before: Float[np.ndarray, "sample k"], change: Float[np.ndarray, "sample k"], m: Float[np.ndarray, "k k"]
+) -> float:
+    """``1 - |change - before M^T|^2 / |change|^2``, with an uncentred total."""
     return 1.0 - float(((change - before @ m.T) ** 2).sum() / (change**2).sum())
 
 

@@ -30,7 +30,7 @@ def smooth(rates: xr.DataArray, *, sd_ms: float) -> xr.DataArray:
     sd_bins = sd_ms / bin_width_ms(rates)
     axis = rates.get_axis_num("time")
     smoothed = np.array(rates.values, dtype=np.float64)
-    for bins in _segments(rates):
+    for bins in segment_slices(rates):
         index = tuple(bins if k == axis else slice(None) for k in range(smoothed.ndim))
         smoothed[index] = gaussian_filter1d(smoothed[index], sd_bins, axis=axis, mode="nearest")
     return done(rates.copy(data=smoothed), f"Gaussian kernel, sd {sd_ms:g} ms")
@@ -161,7 +161,8 @@ def soft_normalise(rates: xr.DataArray, *, constant: float | None = None, fracti
     return normalised.assign_attrs(done(rates, step).attrs)
 
 
-def _segments(rates: xr.DataArray) -> list[slice]:
+def segment_slices(rates: xr.DataArray) -> list[slice]:
+    """The bins of every alignment, in order; all bins where there is one."""
     if "segment" not in rates.coords:
         return [slice(0, rates.sizes["time"])]
     segment = rates["segment"].values
