@@ -11,12 +11,19 @@ from synthetic_units import pair_groups, unit_groups
 
 from dynaprobe.analysis.alignment import alignment
 from dynaprobe.analysis.cca import cca_with_bounds
+from dynaprobe.analysis.condition_curve import condition_curve
 from dynaprobe.analysis.condition_independent import condition_independent_fraction
+from dynaprobe.analysis.dimensionality import dimensionality
+from dynaprobe.analysis.divergence import divergence
+from dynaprobe.analysis.epoch_subspaces import epoch_subspaces
 from dynaprobe.analysis.fixed_point_record import FixedPoints, Table, successors, to_dataset
 from dynaprobe.analysis.jpca import jpca
+from dynaprobe.analysis.jpca_surrogates import jpca_surrogates
 from dynaprobe.analysis.motifs import assign_motifs, motif_gallery
+from dynaprobe.analysis.null_potent import null_potent
 from dynaprobe.analysis.pca import pca
 from dynaprobe.analysis.root_steps import Outcome
+from dynaprobe.analysis.tangling import tangling
 from dynaprobe.analysis.unit_classes import psth_classes
 from dynaprobe.analysis.unit_match import unit_match
 from dynaprobe.core.preprocess import concatenate_segments, soft_normalise
@@ -104,14 +111,7 @@ def made_up_rates(seed: int, *, n_directions: int, n_units: int = 20, source: st
 def side_groups(rates: xr.DataArray, sem: float = 0.8) -> dict[str, xr.Dataset]:
     """The groups that recording and networks share."""
     normalised = soft_normalise(rates, constant=5.0)
-    around = {
-        name: normalised.isel(time=np.flatnonzero(rates["segment"].values == name))
-        for name in ("target_on", "move_onset")
-    }
-    for name, part in around.items():
-        part["time"].attrs["event"] = name
-    prep = around["target_on"].drop_vars("segment")
-    move = around["move_onset"].drop_vars("segment")
+    prep, move = _parts(normalised)
     psth = xr.Dataset(
         {
             "mean": rates,
@@ -128,7 +128,25 @@ def side_groups(rates: xr.DataArray, sem: float = 0.8) -> dict[str, xr.Dataset]:
         "jpca": jpca(rates, n_pcs=4).to_dataset(),
         "alignment": alignment(prep, move, n_chance=200).to_dataset(),
         "motifs": psth_classes(prep, move).to_dataset(),
+        "dimensionality": dimensionality(normalised, [(normalised, normalised)], n_bootstrap=20).to_dataset(),
+        "condition_curve": condition_curve(normalised, n_subsets=3, n_bootstrap=20).to_dataset(),
+        "jpca_surrogates": jpca_surrogates(rates, jpca(rates, n_pcs=4), n_surrogates=9).to_dataset(),
+        "tangling": tangling(move, n_surrogates=9).to_dataset(),
+        "divergence": divergence(move, n_surrogates=9).to_dataset(),
+        "epoch_subspaces": epoch_subspaces(
+            prep, move, [((prep, move), (prep, move))], max_dims=2, n_surrogates=9
+        ).to_dataset(),
     }
+
+
+def _parts(rates: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The rates around target onset and around movement onset."""
+    parts = []
+    for name in ("target_on", "move_onset"):
+        part = rates.isel(time=np.flatnonzero(rates["segment"].values == name)).drop_vars("segment")
+        part["time"].attrs["event"] = name
+        parts.append(part)
+    return parts[0], parts[1]
 
 
 def _noisy_halves(rates: xr.DataArray, seed: int) -> list[tuple[xr.DataArray, xr.DataArray]]:
@@ -233,6 +251,9 @@ def make_run(folder: Path, shape: RunShape = RunShape()) -> RunStore:
         groups = {**side_groups(model), "unit_match": match.to_dataset(), "cca": agreement.to_dataset()}
         groups |= unit_groups(model, _noisy_halves(model, 3))
         groups["fixed_points"] = made_up_points(k).to_dataset()
+        prep, move = (part.isel(time=slice(0, 20)) for part in _parts(model))
+        readout = np.random.default_rng(k).normal(size=(2, model.sizes["unit"]))
+        groups["null_potent"] = null_potent(prep, move, readout=readout, n_null=50).to_dataset()
         groups["example"] = made_up_example(shape.n_directions)
         groups["gallery"] = assign_motifs(gallery, model).to_dataset()
         groups |= pair_groups(groups, known, match, (halves, _noisy_halves(model, 3)))

@@ -44,7 +44,7 @@ def test_every_result_of_a_run_has_a_figure(report):
     results = {name: data.attrs["result"] for name, data in network.groups.items() if "result" in data.attrs}
     drawn = {(entry.group, entry.kind.__name__) for entry in CATALOGUE}
     assert set(results.items()) <= drawn
-    assert len(results) >= 19
+    assert len(results) >= 26
 
 
 def test_names_of_figures_are_distinct(figures):

@@ -26,7 +26,7 @@ class Heard:
 @pytest.fixture(scope="module")
 def side():
     recording = teacher_recording(n_units=24, n_repeats=12, n_targets=6, delay_ms=1000.0, seed=1)
-    settings = resolve(ComparisonSettings(n_splits=1, n_floor=3, n_chance=20), timing(recording))
+    settings = resolve(ComparisonSettings(n_splits=1, n_floor=3, n_chance=20, n_surrogates=2), timing(recording))
     return population(recording, settings, seed=0), settings
 
 

@@ -121,7 +121,7 @@ def test_rates_stay_in_the_range_that_was_asked_for():
 
 def test_what_was_put_in_is_found(recording):
     """Preparation and movement use other latents, and the planes turn: alignment is low, rotations are strong."""
-    settings = resolve(ComparisonSettings(n_splits=1, n_floor=1, n_chance=200), timing(recording))
+    settings = resolve(ComparisonSettings(n_splits=1, n_floor=1, n_chance=200, n_surrogates=2), timing(recording))
     results, reasons = describe(population(recording, settings, seed=0), settings, seed=0)
     assert not reasons
     aligned = results["alignment"].data.sel(direction="prep_to_move")

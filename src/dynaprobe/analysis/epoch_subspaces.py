@@ -144,17 +144,11 @@ def epoch_subspaces(
         "exclusive_axes": (("axis", "unit"), _ordered(problem, axes, sizes_all)),
         "residual": max(pair.residual, exclusive.residual),
     }
-    if halves:
-        held_out = [_held_out(half, problem.sizes, penalty) for half in _both_ways(halves, prep)]
-        for k, name in enumerate(("orthogonal_held_out", "exclusive_held_out")):
-            data[name] = (("split", "epoch", "space"), np.array([both[k] for both in held_out]))
+    data |= _held_out_shares(_both_ways(halves, prep), sizes, penalty)
     if n_surrogates:
-        null = _null(prep, move, problem.sizes, n_surrogates, seed)
-        data["null_index"] = (("draw",), null)
-        data["p_value"] = p_value_above(index, null)
-    coords = {**coords_along(prep, "unit"), "epoch": list(EPOCHS), "space": list(SPACES)}
-    coords["pair_space"] = ("pair_axis", np.repeat(SPACES[:2], sizes))
-    coords["axis_space"] = ("axis", np.repeat(SPACES, sizes_all))
+        null = _null(prep, move, sizes, n_surrogates, seed)
+        data |= {"null_index": (("draw",), null), "p_value": p_value_above(index, null)}
+    coords = {**coords_along(prep, "unit"), **_space_coords(sizes_all)}
     settings = {
         "threshold": threshold,
         "max_dims": max_dims,
@@ -163,6 +157,25 @@ def epoch_subspaces(
         "seed": seed,
     }
     return EpochSubspaces(xr.Dataset(data, coords=coords, attrs=dict(prep.attrs)), settings, failures)
+
+
+def _space_coords(sizes: Sequence[int]) -> dict[str, Any]:
+    """Names of epochs and spaces, and the space of every axis."""
+    return {
+        "epoch": list(EPOCHS),
+        "space": list(SPACES),
+        "pair_space": ("pair_axis", np.repeat(SPACES[:2], sizes[:2])),
+        "axis_space": ("axis", np.repeat(SPACES, sizes)),
+    }
+
+
+def _held_out_shares(
+    halves: Sequence[tuple[Epochs, Epochs]], sizes: Sequence[int], penalty: float
+) -> dict[str, Any]:
+    """Held-out shares of every halving, both ways; nothing without halves."""
+    found = list(zip(*(_held_out(half, sizes, penalty) for half in halves), strict=True))
+    names = ("orthogonal_held_out", "exclusive_held_out")
+    return {n: (("split", "epoch", "space"), np.array(values)) for n, values in zip(names, found, strict=False)}
 
 
 def _tuned(values: np.ndarray) -> Float[np.ndarray, "sample unit"]:

@@ -93,17 +93,11 @@ def null_potent(
     Source: Kaufman et al. (2014), Nature Neuroscience 17:440.
     """
     _check_request(prep, move, n_null)
+    _check_one_of(readout, output)
     joined = np.concatenate([samples(prep), samples(move)])
     mean = joined.mean(axis=0)
     axes, variance = principal_axes(joined - mean)
     check_varies(variance)
-    if (readout is None) == (output is None):
-        raise RatesError(
-            "readout or output",
-            rule="be given, one of them",
-            received="neither" if readout is None else "both",
-            remedy="Give the weights of a network's readout, or what the neurons drive",
-        )
     if readout is not None:
         W = _checked_readout(readout, prep.sizes["unit"])
         basis, r2 = np.eye(prep.sizes["unit"]), float("nan")
@@ -225,6 +219,16 @@ def _check_request(prep: xr.DataArray, move: xr.DataArray, n_null: int) -> None:
                 received=f"{prep.sizes[dim]} and {move.sizes[dim]} {dim}s",
                 remedy="Cut both windows from the same rates",
             )
+
+
+def _check_one_of(readout: Any, output: Any) -> None:
+    if (readout is None) == (output is None):
+        raise RatesError(
+            "readout or output",
+            rule="be given, one of them",
+            received="neither" if readout is None else "both",
+            remedy="Give the weights of a network's readout, or what the neurons drive",
+        )
 
 
 def _checked_readout(readout: np.ndarray, n_units: int) -> Float[np.ndarray, "output unit"]:

@@ -144,7 +144,7 @@ def jpca(results: Results) -> str:
         f"soft-normalised, the mean over conditions subtracted, and reduced to {s.get('n_pcs')} PCs; changes "
         "from bin to bin are regressed on the state, once with any matrix and once with a skew-symmetric one "
         "(pure rotation); R² is uncentred. The plane's variance is a share of all variance in the window, "
-        "the mean over conditions aside. No surrogate is shown. "
+        "the mean over conditions aside. Surrogates: next figure. "
         f"{each_side(results, 'Conditions', 'condition')}. Churchland et al. (2012).{what_failed(results)}"
     )
 

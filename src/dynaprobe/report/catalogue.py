@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from dynaprobe.analysis.alignment import AlignmentResult
 from dynaprobe.analysis.cca import CcaBounds
+from dynaprobe.analysis.condition_curve import ConditionCurve
 from dynaprobe.analysis.condition_independent import ConditionIndependentResult
 from dynaprobe.analysis.direction_tuning import DirectionTuning
 from dynaprobe.analysis.feature_distance import FeatureDistance
@@ -23,14 +24,22 @@ from dynaprobe.analysis.pca import PcaResult
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.sparseness import Sparseness
 from dynaprobe.analysis.tuning_correlation import TuningCorrelation
+from dynaprobe.analysis.dimensionality import DimensionalityResult
+from dynaprobe.analysis.divergence import DivergenceResult
+from dynaprobe.analysis.epoch_subspaces import EpochSubspaces
+from dynaprobe.analysis.jpca_surrogates import JpcaSurrogates
+from dynaprobe.analysis.null_potent import NullPotentResult
+from dynaprobe.analysis.tangling import TanglingResult
 from dynaprobe.analysis.unit_classes import PsthClasses
 from dynaprobe.analysis.unit_features import UnitFeatures
 from dynaprobe.analysis.unit_match import UnitMatch
-from dynaprobe.report import captions, captions_units
+from dynaprobe.report import captions, captions_population, captions_units
 from dynaprobe.report.colour import Look
 from dynaprobe.report.figures.behaviour import behaviour_figure
+from dynaprobe.report.figures.dimensions import condition_curve_figure, dimensionality_figure
 from dynaprobe.report.figures.dynamics import fixed_points_figure, spectra_figure
 from dynaprobe.report.figures.motifs import classes_figure, gallery_figure
+from dynaprobe.report.figures.nulls import jpca_surrogates_figure
 from dynaprobe.report.figures.population import (
     alignment_figure,
     condition_independent_figure,
@@ -39,6 +48,7 @@ from dynaprobe.report.figures.population import (
 )
 from dynaprobe.report.figures.psth import psth_figure, spread_units
 from dynaprobe.report.figures.similarity import cca_figure, settings_figure, similarity_figure, unit_match_figure
+from dynaprobe.report.figures.subspaces import epoch_subspaces_figure, null_potent_figure
 from dynaprobe.report.figures.training import training_figure
 from dynaprobe.report.figures.unit_spread import (
     feature_distance_figure,
@@ -52,6 +62,7 @@ from dynaprobe.report.figures.unit_tuning import (
     latency_figure,
     tuning_correlation_figure,
 )
+from dynaprobe.report.figures.trajectories import divergence_figure, tangling_figure
 from dynaprobe.report.gather import RunContents, learned
 
 Looks = Mapping[str, Look]
@@ -172,6 +183,22 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry("pca", PcaResult, "pca", "Principal components", pca_figure, captions.pca),
     Entry(
+        "dimensionality",
+        DimensionalityResult,
+        "dimensionality",
+        "Dimensionality",
+        dimensionality_figure,
+        captions_population.dimensionality,
+    ),
+    Entry(
+        "condition_curve",
+        ConditionCurve,
+        "condition_curve",
+        "Dimensionality and number of conditions",
+        condition_curve_figure,
+        captions_population.condition_curve,
+    ),
+    Entry(
         "condition_independent",
         ConditionIndependentResult,
         "condition_independent",
@@ -181,12 +208,52 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry("jpca", JpcaResult, "jpca", "Rotations", _alone(jpca_figure), captions.jpca),
     Entry(
+        "jpca_surrogates",
+        JpcaSurrogates,
+        "jpca_surrogates",
+        "Rotations against surrogates",
+        _alone(jpca_surrogates_figure),
+        captions_population.jpca_surrogates,
+    ),
+    Entry(
+        "tangling",
+        TanglingResult,
+        "tangling",
+        "Tangling",
+        _alone(tangling_figure),
+        captions_population.tangling,
+    ),
+    Entry(
+        "divergence",
+        DivergenceResult,
+        "divergence",
+        "Divergence of trajectories",
+        _alone(divergence_figure),
+        captions_population.divergence,
+    ),
+    Entry(
         "alignment",
         AlignmentResult,
         "alignment",
         "Preparatory and movement subspaces",
         _alone(alignment_figure),
         captions.alignment,
+    ),
+    Entry(
+        "epoch_subspaces",
+        EpochSubspaces,
+        "epoch_subspaces",
+        "Subspaces found together",
+        _alone(epoch_subspaces_figure),
+        captions_population.epoch_subspaces,
+    ),
+    Entry(
+        "null_potent",
+        NullPotentResult,
+        "null_potent",
+        "Output-null and output-potent tuning",
+        _alone(null_potent_figure),
+        captions_population.null_potent,
     ),
     Entry("cca", CcaBounds, "cca", "Population similarity", cca_figure, captions.cca),
     Entry(

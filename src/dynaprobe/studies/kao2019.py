@@ -148,6 +148,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "battery.comparison.n_chance": 200,
         "battery.comparison.units.n_permutations": 200,
         "battery.comparison.units.n_latency_null": 100,
+        "battery.comparison.n_surrogates": 19,
         "battery.n_fixed_point_starts": 32,
     },
     "demo": {
@@ -157,6 +158,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "battery.comparison.n_splits": 4,
         "battery.comparison.n_floor": 50,
         "battery.comparison.units.n_latency_null": 100,
+        "battery.comparison.n_surrogates": 39,
         "battery.n_fixed_point_starts": 48,
     },
     "standard": {"battery.n_fixed_point_starts": 128},

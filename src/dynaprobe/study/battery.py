@@ -13,7 +13,7 @@ from pydantic import Field
 
 from dynaprobe.analysis.motifs import MotifGallery
 from dynaprobe.analysis.result import Result
-from dynaprobe.core.errors import DataError
+from dynaprobe.core.errors import DataError, RatesError
 from dynaprobe.core.settings import Settings
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.comparison import (
@@ -27,6 +27,7 @@ from dynaprobe.study.comparison import (
 from dynaprobe.study.describe import ANALYSES, describe, headline
 from dynaprobe.study.dynamics import fixed_points_of_trial
 from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.study.output_dims import null_potent_of_network
 from dynaprobe.study.render import render, run_trials
 from dynaprobe.study.statistics import mean_interval
 from dynaprobe.study.study import Run
@@ -210,6 +211,10 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
     results["placement"] = place(side, recorded, sides.reference.scale, settings, seed=run.seed)
     points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)
     results["fixed_points"] = points
+    try:
+        results["null_potent"] = null_potent_of_network(network.network, network.task, settings, seed=run.seed)
+    except (DataError, RatesError) as error:
+        reasons["null_potent"] = str(error)
     groups = _groups(side, results, reasons, headline(results))
     groups["example"] = _example(network)
     run.store.save(name, groups)

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from dynaprobe.analysis.cca import cca_with_bounds
 from dynaprobe.analysis.result import Result
+from dynaprobe.analysis.surrogate_families import check_families
 from dynaprobe.analysis.unit_match import unit_match
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.preprocess import concatenate_segments, soft_normalise, window
@@ -49,6 +50,8 @@ class ComparisonSettings(Settings):
         n_floor: surrogates behind every floor.
         n_chance: random subspaces behind the chance alignment.
         units: how single units are analysed.
+        n_surrogates: surrogates behind every test of a population alone.
+        families: what surrogates of jPCA keep, names of `dynaprobe.analysis.surrogate_families`.
     """
 
     psth: PsthSettings = PsthSettings()
@@ -65,6 +68,8 @@ class ComparisonSettings(Settings):
     n_floor: Annotated[int, Field(ge=1)] = 100
     n_chance: Annotated[int, Field(ge=1)] = 1000
     units: UnitSettings = UnitSettings()
+    n_surrogates: Annotated[int, Field(ge=1)] = 100
+    families: Annotated[tuple[str, ...], Field(min_length=1)] = ("T", "TN", "TNC", "covariance")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -75,6 +80,7 @@ class ComparisonSettings(Settings):
             "peri_movement_window_ms": "move_window_ms",
             "jpca_window_ms": "move_window_ms",
         }
+        check_families(self.families)
         for name, outer_name in within.items():
             inner, outer = getattr(self, name), getattr(self, outer_name) if outer_name else None
             if inner and not inner[0] < inner[1]:

@@ -20,7 +20,8 @@ from dynaprobe.study.unit_pairs import PAIR_NUMBERS
 
 ANALYSES: tuple[Analysis, ...] = (*POPULATION_ANALYSES, *UNIT_ANALYSES)
 
-# How like the recording a network is: from `score`, `place` and `unit_pairs`, which need both sides.
+# From results that a recording alone does not have: of `score`, `place` and `unit_pairs`, which need both sides,
+# and of the network's readout.
 SCORE_NUMBERS: dict[str, tuple[str, Number]] = {
     "single_unit": ("placement", Number("similarity", {"level": "single_unit"})),
     "single_unit_raw": ("placement", Number("raw", {"level": "single_unit"})),
@@ -29,6 +30,8 @@ SCORE_NUMBERS: dict[str, tuple[str, Number]] = {
     "population_raw": ("placement", Number("raw", {"level": "population"})),
     "population_p": ("cca", Number("p_value")),
     **PAIR_NUMBERS,
+    "null_potent_ratio": ("null_potent", Number("ratio")),
+    "null_potent_p": ("null_potent", Number("p_value")),
 }
 
 

@@ -50,6 +50,18 @@ class Prepared:
         """The peri-movement window of `normalised`."""
         return cut(self.normalised, "move_onset", self.settings.peri_movement_window_ms)
 
+    @cached_property
+    def around_move(self) -> xr.DataArray:
+        """All of `normalised` around movement onset."""
+        return cut(self.normalised, "move_onset", self.settings.move_window_ms)
+
+    def epochs(self, normalised: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        """The preparatory and the peri-movement window of rates such as `normalised` or a half."""
+        return (
+            cut(normalised, "target_on", self.settings.preparatory_window_ms),
+            cut(normalised, "move_onset", self.settings.peri_movement_window_ms),
+        )
+
 
 @dataclass(frozen=True)
 class Number:
@@ -61,11 +73,14 @@ class Number:
     """
 
     variable: str
-    at: Mapping[str, str | int] = field(default_factory=dict)
+    at: Mapping[str, str | float] = field(default_factory=dict)
 
     def of(self, result: Result) -> float:
-        """The number; NaN where the result lacks the variable, as when a null was not asked for."""
-        if self.variable not in result.data:
+        """The number; NaN where the result lacks the variable or a label, as when a null was not asked for."""
+        known = self.variable in result.data and all(
+            label in result.data[dim].values for dim, label in self.at.items()
+        )
+        if not known:
             return float("nan")
         found = result.data[self.variable]
         return float((found.sel(dict(self.at)) if self.at else found).mean())
