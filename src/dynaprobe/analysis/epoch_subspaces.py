@@ -149,14 +149,12 @@ def epoch_subspaces(
         null = _null(prep, move, sizes, n_surrogates, seed)
         data |= {"null_index": (("draw",), null), "p_value": p_value_above(index, null)}
     coords = {**coords_along(prep, "unit"), **_space_coords(sizes_all)}
-    settings = {
-        "threshold": threshold,
-        "max_dims": max_dims,
-        "leak": leak,
-        "n_surrogates": n_surrogates,
-        "seed": seed,
-    }
-    return EpochSubspaces(xr.Dataset(data, coords=coords, attrs=dict(prep.attrs)), settings, failures)
+    settings = {"threshold": threshold, "max_dims": max_dims, "leak": leak}
+    return EpochSubspaces(
+        xr.Dataset(data, coords=coords, attrs=dict(prep.attrs)),
+        {**settings, "n_surrogates": n_surrogates, "seed": seed},
+        failures,
+    )
 
 
 def _space_coords(sizes: Sequence[int]) -> dict[str, Any]:

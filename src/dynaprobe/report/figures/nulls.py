@@ -70,13 +70,12 @@ def draw_rows(axes: Axes, rows: Sequence[NullRow], *, from_zero: bool = True) ->
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
 
 
-def null_legend(figure: Figure, chance: str = "surrogates, bar = their mean") -> None:
-    """Below the figure what diamonds and grey histograms are."""
-    handles = [
+def null_handles(chance: str = "surrogates, bar = their mean") -> list[Line2D]:
+    """What diamonds and grey histograms are."""
+    return [
         Line2D([], [], ls="", marker="D", color=MEASURED, ms=4.5, label="measured"),
         Line2D([], [], color=NULL, lw=5, alpha=0.6, label=chance),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 @styled
@@ -102,5 +101,5 @@ def jpca_surrogates_figure(results: Mapping[str, JpcaSurrogates]) -> Figure:
         axes.set_xlabel("ratio of R² (fraction)" if name == "ratio" else "R² (fraction of changes)")
     for axes in panels[1:]:
         axes.tick_params(labelleft=False)
-    null_legend(figure)
+    figure.legend(handles=null_handles(), loc="outside lower center", ncols=2)
     return figure

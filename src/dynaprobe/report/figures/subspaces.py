@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from dynaprobe.analysis.epoch_subspaces import EpochSubspaces
 from dynaprobe.analysis.null_potent import NullPotentResult
-from dynaprobe.report.figures.nulls import MEASURED, NULL, NullRow, draw_rows
+from dynaprobe.report.figures.nulls import NullRow, draw_rows, null_handles
 from dynaprobe.report.style import PAGE_MM, new_figure, styled
 
 # Blue, orange and green of Okabe & Ito, and grey for what lies in no subspace.
@@ -58,8 +58,7 @@ def epoch_subspaces_figure(results: Mapping[str, EpochSubspaces]) -> Figure:
     handles += [Patch(color=REST, label="in none")]
     marks = [
         Line2D([], [], color="#111111", lw=1.4, label="held out, end of each part"),
-        Line2D([], [], ls="", marker="D", color=MEASURED, ms=4.5, label="measured"),
-        Line2D([], [], color=NULL, lw=5, alpha=0.6, label="surrogates, bar = their mean"),
+        *null_handles(),
     ]
     figure.legend(handles=[*handles, *marks], loc="outside lower center", ncols=4)
     return figure
@@ -103,8 +102,7 @@ def null_potent_figure(results: Mapping[str, NullPotentResult]) -> Figure:
     handles = [
         Patch(color=colours["prep"], label="preparation"),
         Patch(color=colours["move"], label="movement"),
-        Line2D([], [], ls="", marker="D", color=MEASURED, ms=4.5, label="measured"),
-        Line2D([], [], color=NULL, lw=5, alpha=0.6, label="random readouts, bar = their mean"),
+        *null_handles("random readouts, bar = their mean"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure

@@ -13,8 +13,16 @@ from dynaprobe.analysis.divergence import DivergenceResult
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.tangling import TanglingResult
 from dynaprobe.report.colour import direction_colours
-from dynaprobe.report.figures.nulls import NullRow, draw_rows, null_legend
-from dynaprobe.report.style import PAGE_MM, directions_deg, event_word, mark_event, new_figure, styled
+from dynaprobe.report.figures.nulls import NullRow, draw_rows, null_handles
+from dynaprobe.report.style import (
+    PAGE_MM,
+    direction_legend,
+    directions_deg,
+    event_word,
+    mark_event,
+    new_figure,
+    styled,
+)
 
 
 @styled
@@ -60,7 +68,7 @@ def _figure(
         left.set_title(side, loc="left", fontweight="bold")
         draw_rows(right, rows(result.data))
         right.set_xlabel(f"mean {label}")
-    null_legend(figure)
+    direction_legend(figure, directions_deg(next(iter(results.values())).data), null_handles())
     return figure
 
 
