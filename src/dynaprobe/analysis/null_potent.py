@@ -178,8 +178,8 @@ def _held(X: np.ndarray, axes: np.ndarray) -> float:
 
 
 def _ratio(tuning: Float[np.ndarray, "*draw epoch dimension"]) -> Any:
-    """``(null / potent in prep) / (null / potent in move)``; infinite where preparation is wholly null."""
-    with np.errstate(divide="ignore"):
+    """``(null / potent in prep) / (null / potent in move)``; infinite where preparation is all null."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         return (tuning[..., 0, 0] / tuning[..., 0, 1]) / (tuning[..., 1, 0] / tuning[..., 1, 1])
 
 

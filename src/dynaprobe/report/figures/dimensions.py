@@ -23,7 +23,12 @@ def dimensionality_figure(results: Mapping[str, DimensionalityResult], looks: Ma
         data, look = result.data, looks[name]
         size = 7 if look.marker == "*" else 5
         axes.plot(
-            data["interval_units"].values, [row - 0.12] * 2, color=look.colour, lw=2.6, solid_capstyle="butt"
+            data["interval_units"].values,
+            [row - 0.12] * 2,
+            color=look.colour,
+            lw=3,
+            alpha=0.4,
+            solid_capstyle="butt",
         )
         if "interval_trials" in data:
             axes.plot(data["interval_trials"].values, [row - 0.12] * 2, color="#222222", lw=0.9)
