@@ -26,7 +26,7 @@ from dynaprobe.study.store import RunStore, read_json, read_tree
 QUICK = (
     "network.n_units=30", "fit.n_updates=150", "fit.batch_size=24", "fit.threshold=0.2", "n_seeds=2",
     "rate_penalties=[0.0]", "simulated.n_units=30", "simulated.n_targets=6", "battery.comparison.n_floor=5",
-    "battery.comparison.n_splits=1", "battery.n_fixed_point_starts=16",
+    "battery.comparison.n_splits=1", "battery.comparison.n_surrogates=2", "battery.n_fixed_point_starts=16",
 )  # fmt: skip
 
 
@@ -144,6 +144,8 @@ def test_a_study_from_nothing_to_a_report(tmp_path, dynaprobe):
         "comparison.n_floor=5",
         "--set",
         "comparison.n_splits=1",
+        "--set",
+        "comparison.n_surrogates=2",
         "--set",
         "n_fixed_point_starts=16",
     )

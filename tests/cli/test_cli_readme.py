@@ -62,7 +62,7 @@ def test_the_script_runs(tmp_path, monkeypatch, capsys):
     assert "TrainSettings(n_seeds=2)" in script
     assert "ComparisonSettings()" in script
     script = script.replace("n_seeds=2", quick).replace(
-        "ComparisonSettings()", "ComparisonSettings(n_splits=1, n_floor=3)"
+        "ComparisonSettings()", "ComparisonSettings(n_splits=1, n_floor=3, n_surrogates=2)"
     )
     exec(compile(script, "README.md", "exec"), {})
     lines = capsys.readouterr().out.strip().splitlines()

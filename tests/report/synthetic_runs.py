@@ -130,11 +130,11 @@ def side_groups(rates: xr.DataArray, sem: float = 0.8) -> dict[str, xr.Dataset]:
         "motifs": psth_classes(prep, move).to_dataset(),
         "dimensionality": dimensionality(normalised, [(normalised, normalised)], n_bootstrap=20).to_dataset(),
         "condition_curve": condition_curve(normalised, n_subsets=3, n_bootstrap=20).to_dataset(),
-        "jpca_surrogates": jpca_surrogates(rates, jpca(rates, n_pcs=4), n_surrogates=9).to_dataset(),
-        "tangling": tangling(move, n_surrogates=9).to_dataset(),
-        "divergence": divergence(move, n_surrogates=9).to_dataset(),
+        "jpca_surrogates": jpca_surrogates(rates, jpca(rates, n_pcs=4), n_surrogates=4).to_dataset(),
+        "tangling": tangling(move, n_surrogates=4).to_dataset(),
+        "divergence": divergence(move, n_surrogates=4).to_dataset(),
         "epoch_subspaces": epoch_subspaces(
-            prep, move, [((prep, move), (prep, move))], max_dims=2, n_surrogates=9
+            prep, move, [((prep, move), (prep, move))], max_dims=2, leak=0.5, n_surrogates=3
         ).to_dataset(),
     }
 

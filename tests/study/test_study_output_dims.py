@@ -18,6 +18,7 @@ TASK = DelayedReach(
     baseline_mean_ms=400.0,
     baseline_range_ms=(400.0, 400.0),
     catch_fraction=0.0,
+    no_delay_fraction=0.0,
     target_visible="until_go",
 )
 

@@ -148,7 +148,7 @@ def epoch_subspaces(
     if n_surrogates:
         null = _null(prep, move, sizes, n_surrogates, seed)
         data |= {"null_index": (("draw",), null), "p_value": p_value_above(index, null)}
-    coords = {**coords_along(prep, "unit"), **_space_coords(sizes_all)}
+    coords: dict[Any, Any] = {**coords_along(prep, "unit"), **_space_coords(sizes_all)}
     settings = {"threshold": threshold, "max_dims": max_dims, "leak": leak}
     return EpochSubspaces(
         xr.Dataset(data, coords=coords, attrs=dict(prep.attrs)),

@@ -98,7 +98,7 @@ def null_potent_figure(results: Mapping[str, NullPotentResult]) -> Figure:
             rows.append(NullRow(name, float(np.log10(result.data["ratio"])), np.log10(null), p))
     draw_rows(right, rows)
     right.tick_params(labelleft=False)
-    right.set_xlabel("null over potent, preparation over movement (log10 of the ratio)")
+    right.set_xlabel("ratio of null to potent tuning (log10)")
     handles = [
         Patch(color=colours["prep"], label="preparation"),
         Patch(color=colours["move"], label="movement"),
