@@ -13,23 +13,23 @@ from dynaprobe.analysis.alignment import AlignmentResult
 from dynaprobe.analysis.cca import CcaBounds
 from dynaprobe.analysis.condition_curve import ConditionCurve
 from dynaprobe.analysis.condition_independent import ConditionIndependentResult
+from dynaprobe.analysis.dimensionality import DimensionalityResult
 from dynaprobe.analysis.direction_tuning import DirectionTuning
+from dynaprobe.analysis.divergence import DivergenceResult
+from dynaprobe.analysis.epoch_subspaces import EpochSubspaces
 from dynaprobe.analysis.feature_distance import FeatureDistance
 from dynaprobe.analysis.fixed_point_record import FixedPoints
 from dynaprobe.analysis.jpca import JpcaResult
+from dynaprobe.analysis.jpca_surrogates import JpcaSurrogates
 from dynaprobe.analysis.latency import ResponseLatency
 from dynaprobe.analysis.match_distribution import MatchDistribution
 from dynaprobe.analysis.motifs import LabelDistance, MotifGallery
+from dynaprobe.analysis.null_potent import NullPotentResult
 from dynaprobe.analysis.pca import PcaResult
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.sparseness import Sparseness
-from dynaprobe.analysis.tuning_correlation import TuningCorrelation
-from dynaprobe.analysis.dimensionality import DimensionalityResult
-from dynaprobe.analysis.divergence import DivergenceResult
-from dynaprobe.analysis.epoch_subspaces import EpochSubspaces
-from dynaprobe.analysis.jpca_surrogates import JpcaSurrogates
-from dynaprobe.analysis.null_potent import NullPotentResult
 from dynaprobe.analysis.tangling import TanglingResult
+from dynaprobe.analysis.tuning_correlation import TuningCorrelation
 from dynaprobe.analysis.unit_classes import PsthClasses
 from dynaprobe.analysis.unit_features import UnitFeatures
 from dynaprobe.analysis.unit_match import UnitMatch
@@ -50,6 +50,7 @@ from dynaprobe.report.figures.psth import psth_figure, spread_units
 from dynaprobe.report.figures.similarity import cca_figure, settings_figure, similarity_figure, unit_match_figure
 from dynaprobe.report.figures.subspaces import epoch_subspaces_figure, null_potent_figure
 from dynaprobe.report.figures.training import training_figure
+from dynaprobe.report.figures.trajectories import divergence_figure, tangling_figure
 from dynaprobe.report.figures.unit_spread import (
     feature_distance_figure,
     features_figure,
@@ -62,7 +63,6 @@ from dynaprobe.report.figures.unit_tuning import (
     latency_figure,
     tuning_correlation_figure,
 )
-from dynaprobe.report.figures.trajectories import divergence_figure, tangling_figure
 from dynaprobe.report.gather import RunContents, learned
 
 Looks = Mapping[str, Look]
