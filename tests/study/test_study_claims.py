@@ -120,6 +120,12 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
+def test_a_first_write_that_was_killed_and_one_under_way_do_not_take_the_folder(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".sweep-a1b2.tmp.json").write_text("{")
+    SweepStore(tmp_path / "store").open()
+
+
 def test_only_old_leftovers_are_cleared(tmp_path):
     """Another process may be writing the young one at this moment."""
     store = SweepStore(tmp_path / "store")

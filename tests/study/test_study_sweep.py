@@ -10,7 +10,7 @@ from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.settings import Settings
 from dynaprobe.study.records import Claim, Verdict
 from dynaprobe.study.statistics import mean_interval
-from dynaprobe.study.sweep import grid, group
+from dynaprobe.study.sweep import Job, grid, group
 
 
 class Net(Settings):
@@ -65,6 +65,14 @@ def test_groups_differ_only_in_what_members_may_differ():
     groups = group(grid(Both(), AXES, seeds=[0, 1]), member_fields=["fit.penalty_rate"])
     assert [len(members) for members in groups] == [6, 6]
     assert {job.settings.network.activation for job in groups[0]} == {"tanh"}
+
+
+def test_a_job_with_many_labels_has_a_name_that_a_file_can_have():
+    labels = {f"label_{k}": "a/long value, with everything" for k in range(30)}
+    job = Job(Both(), 3, labels)
+    assert len(job.id) < 150
+    assert "/" not in job.id
+    assert Job(Both(), 3, {}).id.rsplit("-", 1)[-1] == job.id.rsplit("-", 1)[-1]
 
 
 def test_an_axis_that_is_no_setting_is_refused():

@@ -84,7 +84,7 @@ class RunStore(ResultFolder):
                 which another process works.
         """
         if not self.exists():
-            if self.folder.is_file() or (self.folder.exists() and any(self.folder.iterdir())):
+            if self.is_taken(self.manifest_path):
                 raise SettingsError(
                     "--out",
                     rule="be a new, an empty or a run's folder",

@@ -25,6 +25,18 @@ class ResultFolder:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
 
+    def is_taken(self, own: Path) -> bool:
+        """Whether the place is a file, or a folder that holds something but lacks `own`, the file that marks it.
+
+        A temporary file does not count: it is all that a process leaves which was killed at its first write, and
+        another that opens the same store may be writing one at this moment.
+        """
+        if not self.folder.is_dir():
+            return self.folder.exists()
+        holds = any(not (entry.name.startswith(".") and ".tmp" in entry.name) for entry in self.folder.iterdir())
+        # Looked for last: another process may have finished writing it meanwhile.
+        return holds and not own.is_file()
+
     def path(self, *parts: str) -> Path:
         """A path inside the run's folder."""
         return self.folder.joinpath(*parts)

@@ -59,7 +59,7 @@ class SweepStore(ResultFolder):
             WriteError: when the folder cannot be written to.
         """
         if not self.manifest_path.is_file():
-            if self.folder.is_file() or (self.folder.exists() and any(self.folder.iterdir())):
+            if self.is_taken(self.manifest_path):
                 raise SettingsError(
                     "--out",
                     rule="be a new folder, an empty one or the store of a sweep",

@@ -44,7 +44,8 @@ class Job(Generic[S]):
             "settings": self.settings.model_dump(mode="json"),
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        readable = "-".join(_short(value) for value in self.labels.values())
+        # It becomes the name of a file, which may not be long.
+        readable = "-".join(_short(value) for value in self.labels.values())[:100]
         return "-".join(part for part in (readable, f"s{self.seed}", digest) if part)
 
     @property
