@@ -75,7 +75,7 @@ def _processes(scratch: Path, *, quick: bool) -> list[Row]:
 
         return Contender(f"{n_processes}", run)
 
-    times = alternate([contender(1), contender(2)], 1 if quick else 3)
+    times = alternate([contender(1), contender(2)], 1 if quick else 2)
     both = ratio(times["2"], times["1"])
     return [
         _row("one process, s", times["1"]),

@@ -14,7 +14,9 @@ import tomllib
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 from sweep_parts import TINY, bits, open_store
 
 from dynaprobe.core.errors import SettingsError
@@ -172,6 +174,23 @@ def test_a_scheduler_that_is_killed_and_started_again_is_found_again(tmp_path, c
     assert any("connection to the scheduler was lost" in text for text in said)
     assert report.failures == {}
     assert bits(store.folder) == undisturbed
+
+
+def stored_and_read(folder: str) -> float:
+    """Named and imported on a worker, as work is."""
+    store = open_store(Path(folder) / str(os.getpid()))
+    store.save("networks/x", {"g": xr.Dataset({"x": ("n", np.arange(3.0))})}, {"id": "x"})
+    return float(store.load("networks/x")["g"]["x"].sum())
+
+
+def test_a_worker_writes_and_reads_results_without_locks_of_the_cluster(tmp_path):
+    """With a client in its process xarray would ask the scheduler for a lock on memory, and fail."""
+    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert client.submit(stored_and_read, str(tmp_path)).result(timeout=60) == 3.0
 
 
 def test_no_scheduler_is_a_sentence(monkeypatch):

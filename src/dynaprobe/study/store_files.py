@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -137,8 +138,15 @@ def write_tree(path: Path, groups: Mapping[str, xr.Dataset], facts: Mapping[str,
         # netCDF has no coordinates of its own; the names are kept so that reading restores them.
         tree[name].attrs["coordinate_names"] = json.dumps([str(c) for c in data.coords if c not in data.dims])
     # Through memory: HDF5 that runs into a full disk takes the whole process with it.
-    content = seal(bytes(tree.to_netcdf(engine=ENGINE)), _finite(facts or {}))
+    with _own_locks():
+        content = seal(bytes(tree.to_netcdf(engine=ENGINE)), _finite(facts or {}))
     return write_atomically(path, lambda target: target.write_bytes(content))
+
+
+def _own_locks() -> contextlib.AbstractContextManager[object]:
+    """Keep xarray from asking a cluster for a lock on bytes in memory, as it does wherever Dask has a client."""
+    dask = sys.modules.get("dask")
+    return contextlib.nullcontext() if dask is None else dask.config.set(scheduler="threads")
 
 
 def read_tree(path: Path) -> dict[str, xr.Dataset]:
@@ -151,7 +159,7 @@ def read_tree(path: Path) -> dict[str, xr.Dataset]:
 
     content, _ = unseal(_bytes(path), path)
     try:
-        with xr.open_datatree(io.BytesIO(content), engine=ENGINE) as tree:
+        with _own_locks(), xr.open_datatree(io.BytesIO(content), engine=ENGINE) as tree:
             branches = {path.strip("/"): branch for path, branch in tree.subtree_with_keys if path != "."}
             loaded = {path: branch.to_dataset().load() for path, branch in branches.items()}
     except (OSError, ValueError, KeyError, RuntimeError) as error:

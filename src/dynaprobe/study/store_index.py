@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,23 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: when there are no results to be found there.
     """
+    columns, rows = _refreshed(folder)
+    return [dict(zip(columns, row, strict=False)) for row in rows]
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    """The rows of `rows_of` as a table: id, status and seed, then scores, then settings by dotted name."""
+    import pandas as pd  # noqa: PLC0415
+
+    columns, rows = _refreshed(folder)
+    # A row read before some column was known is shorter.
+    full = [row + [None] * (len(columns) - len(row)) for row in rows]
+    table = pd.DataFrame(full, columns=columns)
+    return table[[*_FIRST, *(name for name in columns if name not in _FIRST)]]
+
+
+def _refreshed(folder: Path) -> tuple[list[str], list[list[Any]]]:
+    """Names of the columns, and a row of values per file; the index is brought up to date."""
     networks = folder / "networks"
     if not networks.is_dir():
         raise DataError(
@@ -43,30 +60,30 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
             remedy="Give the folder that dynaprobe sweep, train or study was told with --out",
         )
     index = folder / "index.jsonl"
-    known = _read(index)
-    now: dict[str, Any] = {}
+    columns, known = _read(index)
+    places = {name: place for place, name in enumerate(columns)}
+    now: dict[str, list[Any]] = {}
     for entry in os.scandir(networks):
         if not entry.name.endswith(".nc") or entry.name.startswith("."):
             continue
         facts = entry.stat()
         stamp = [facts.st_size, facts.st_mtime_ns]
         before = known.get(entry.name)
-        now[entry.name] = before if before is not None and before[0] == stamp else [stamp, _row(Path(entry.path))]
+        if before is not None and before[0] == stamp:
+            now[entry.name] = before
+            continue
+        row = _row(Path(entry.path))
+        for name in row:
+            places.setdefault(name, len(places))
+        values: list[Any] = [None] * len(places)
+        for name, value in row.items():
+            values[places[name]] = value
+        now[entry.name] = [stamp, values]
     if now != known:
         # In a store of others, which can only be read, there is no index.
         with contextlib.suppress(WriteError):
-            write_atomically(index, lambda target: target.write_text(_text(now), encoding="utf-8"))
-    return [now[name][1] for name in sorted(now)]
-
-
-def table_of(folder: Path) -> pd.DataFrame:
-    """The rows of `rows_of` as a table: id, status and seed, then scores, then settings by dotted name."""
-    import pandas as pd  # noqa: PLC0415
-
-    rows = rows_of(folder)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    ordered = [*(name for name in _FIRST if name in names), *(name for name in names if name not in _FIRST)]
-    return pd.DataFrame.from_records(rows, columns=ordered or list(_FIRST))
+            write_atomically(index, lambda target: target.write_text(_text(list(places), now), encoding="utf-8"))
+    return list(places), [now[name][1] for name in sorted(now)]
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
@@ -133,17 +150,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read(index: Path) -> dict[str, Any]:
-    """What an index says; nothing, where it is missing, damaged or of another version."""
+def _read(index: Path) -> tuple[list[str], dict[str, Any]]:
+    """Columns and rows of an index; none, where it is missing, damaged or of another version."""
     try:
         first, _, rest = index.read_text(encoding="utf-8").partition("\n")
-        if json.loads(first) != {"index": INDEX_VERSION}:
-            return {}
-        known: dict[str, Any] = json.loads(rest)
-    except (OSError, ValueError):
-        return {}
-    return known
+        if json.loads(first) == {"index": INDEX_VERSION}:
+            known = json.loads(rest)
+            return known["columns"], known["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return list(_FIRST), {}
 
 
-def _text(rows: Mapping[str, Any]) -> str:
-    return json.dumps({"index": INDEX_VERSION}) + "\n" + json.dumps(rows, ensure_ascii=False) + "\n"
+def _text(columns: Sequence[str], rows: Mapping[str, Any]) -> str:
+    content = {"columns": columns, "rows": rows}
+    return json.dumps({"index": INDEX_VERSION}) + "\n" + json.dumps(content, ensure_ascii=False) + "\n"
