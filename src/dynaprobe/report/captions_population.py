@@ -124,7 +124,8 @@ def null_potent(results: Results) -> str:
     return (
         "Tuning (variance over conditions) in the dimensions that drive the output and in the others, by "
         f"{source}. Left: share of each epoch's tuning in the output-potent dimensions. Right: (null / potent in "
-        f"preparation) / (null / potent in movement), for the readout (diamond) and for {n} random readouts drawn "
-        "from the movement's own covariance (grey; bar: mean of the logarithms). p: chance of so high a ratio "
-        f"among these, at least 1 / {n + 1}. Kaufman et al. (2014); the null is our choice.{failures(results)}"
+        "preparation) / (null / potent in movement), for the readout (diamond; an arrow where it is infinite) "
+        f"and for {n} random readouts drawn from the movement's own covariance (grey; bar: mean of the "
+        f"logarithms). p: chance of so high a ratio among these, at least 1 / {n + 1}. Kaufman et al. (2014); the "
+        f"null is our choice.{failures(results)}"
     )

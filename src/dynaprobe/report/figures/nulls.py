@@ -60,6 +60,9 @@ def draw_rows(axes: Axes, rows: Sequence[NullRow], *, from_zero: bool = True) ->
             axes.plot([null.mean()] * 2, [place - 0.4, place + 0.4], color="#333333", lw=0.8)
         if np.isfinite(row.measured):
             axes.plot(row.measured, place, marker="D", color=MEASURED, ms=4.5, mec="white", mew=0.4)
+        elif row.measured > 0:
+            # Beyond every scale, as where preparation is wholly null: an arrow at the edge.
+            axes.plot(high + 0.03 * reach, place, marker=">", color=MEASURED, ms=5, mec="white", mew=0.4)
         if row.p_value is not None:
             axes.text(
                 1.0, place, f"{row.p_value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=6
