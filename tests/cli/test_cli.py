@@ -174,7 +174,10 @@ def test_a_study_from_nothing_to_a_report(tmp_path, dynaprobe):
         (("study", "kao2019", "--recording", "nowhere"), "--recording must be a file or a folder"),
         (("study", "kao2019", "--set", "fit.lr=1"), "setting must have a known name, but got fit.lr"),
         (("train", "--set", "network.dt_ms=5"), "dt_ms must be the same for network and task (10 ms)"),
-        (("compare", "nowhere"), "network must be a network file or the folder of a run, but got nowhere"),
+        (
+            ("compare", "nowhere"),
+            "candidate must be a network file, the folder of a run, or a recording, but got nowhere",
+        ),
         (("report", "nowhere"), "run must hold run.json, but got nowhere"),
         (("fixed-points", "nowhere.nc"), "nowhere.nc must be a file, but got a path where nothing is"),
         (("tasks", "juggling"), "task must be one of delayed_reach, but got juggling"),

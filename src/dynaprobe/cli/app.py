@@ -177,8 +177,17 @@ def train(
 
 @app.command()
 def compare(
-    networks: Annotated[list[Path], typer.Argument(help="Network files, or folders of runs that hold some.")],
-    recording: RecordingOption = None,
+    candidates: Annotated[
+        list[str],
+        typer.Argument(help="Network files, folders of runs, recordings; PATH or NAME=PATH.", show_default=False),
+    ],
+    recording: Annotated[
+        str | None,
+        typer.Option("--recording", help="The reference: a recording that all others are compared with."),
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", help="whole, or subject: every animal of a recording is a candidate.")
+    ] = "whole",
     out: OutOption = Path("runs/compare"),
     seed: SeedOption = 0,
     resume: ResumeOption = False,
@@ -186,23 +195,27 @@ def compare(
     set_: SetOption = None,
     map_: MapOption = None,
 ) -> None:
-    """Compare trained networks with a recording, unit by unit and as populations, and write a report."""
-    from dynaprobe.cli.inputs import changed, column_mapping
-    from dynaprobe.cli.tables import score_table
+    """Compare networks and recordings in any mix: every pair by every measure, with tests, and write a report."""
+    from dynaprobe.cli.inputs import changed, column_mapping, one_of
+    from dynaprobe.cli.pair_tables import tell_comparison
     from dynaprobe.core.devices import prepare_devices
-    from dynaprobe.study.battery import BatterySettings
-    from dynaprobe.study.compare_alone import comparison_of
-    from dynaprobe.study.study import Request, run_study
+    from dynaprobe.study.compare_alone import run_comparison
+    from dynaprobe.study.lineup import CompareSettings
+    from dynaprobe.study.study import Request
 
     progress = TerminalProgress()
-    resolved = changed(BatterySettings(), settings_, set_ or [])
+    resolved = changed(CompareSettings(), settings_, set_ or [])
     mapping = column_mapping(settings_, map_ or [])
+    part = one_of("--by", by, ("whole", "subject"))
     prepare_devices()
-    request = Request(out, recording, mapping, seed, resume, "default", shlex.join(["dynaprobe", *sys.argv[1:]]))
-    store = run_study(comparison_of(networks), resolved, request, progress=progress)
+    reference = None if recording is None else Path(recording)
+    command = shlex.join(["dynaprobe", *sys.argv[1:]])
+    request = Request(out, reference, mapping, seed, resume, "default", command)
+    store = run_comparison(candidates, resolved, request, by=part, progress=progress)  # type: ignore[arg-type]
     page = _report(store.folder, progress)
-    progress.console.print(score_table(store))
-    progress.say(f"Done in {progress.elapsed}. Open {page} in a browser")
+    tell_comparison(store, progress.console)
+    progress.say(f"Done in {progress.elapsed}. Everything is in {store.folder}")
+    progress.say(f"Open {page} in a browser")
 
 
 @app.command("fixed-points")

@@ -114,6 +114,19 @@ def _check_role(role: str, known: Iterable[str], name: str, *, where: Path | Non
         )
 
 
+def one_of(name: str, value: str, choices: Sequence[str]) -> str:
+    """An option that is one of a few words.
+
+    Raises:
+        SettingsError: another word.
+    """
+    if value not in choices:
+        raise SettingsError(
+            name, rule=f"be one of {', '.join(choices)}", received=value, remedy="Choose one of these"
+        )
+    return value
+
+
 def as_toml(settings: Settings) -> str:
     """All settings with dotted names, one line each; those left open are comments, as TOML has no null."""
     flat = dotted(settings.model_dump(mode="json"))

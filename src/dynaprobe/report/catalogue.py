@@ -64,6 +64,7 @@ from dynaprobe.report.figures.unit_tuning import (
     tuning_correlation_figure,
 )
 from dynaprobe.report.gather import RunContents, learned
+from dynaprobe.report.pair_page import pair_figures
 
 Looks = Mapping[str, Look]
 # Rows of the PSTH figure: more would not fit on a page.
@@ -294,6 +295,9 @@ class ReportFigure:
 def report_figures(run: RunContents) -> Iterator[ReportFigure]:
     """The figures a run has data for, in reading order."""
     networks, settings = run.networks, run.settings
+    if run.pairs is not None:
+        for parts in pair_figures(run.pairs):
+            yield ReportFigure(*parts)
     if networks is not None and settings is not None and networks["single_unit"].notnull().any():
         yield ReportFigure(
             "similarity",
@@ -324,6 +328,9 @@ def report_figures(run: RunContents) -> Iterator[ReportFigure]:
 
 def missing_figures(run: RunContents) -> list[str]:
     """Sentences on the results that no side of this run holds."""
+    if run.pairs is not None and run.networks is None:
+        # Candidates without a reference leave no battery, so nothing of it is missing.
+        return []
     drawn = {figure.name for figure in report_figures(run)}
     titles = {entry.name: entry.title for entry in CATALOGUE} | {
         "similarity": "Single units against population",

@@ -12,11 +12,14 @@ import xarray as xr
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.report.colour import Look
+from dynaprobe.report.gather_pairs import PairContents, gather_pairs
 from dynaprobe.report.style import looks_of
 from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore, read_json
 
 RECORDING_NAME = "recording"
+# More candidates than these are not drawn side by side; the tables hold them all.
+MOST_SIDES = 6
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class RunContents:
         sides: what is drawn side by side, the recording first.
         histories: training of every network, by id.
         missing: sentences on what the folder does not hold.
+        pairs: a comparison of many candidates; None for another kind of run.
     """
 
     manifest: Mapping[str, Any]
@@ -56,6 +60,7 @@ class RunContents:
     sides: tuple[Side, ...]
     histories: Mapping[str, xr.Dataset]
     missing: tuple[str, ...]
+    pairs: PairContents | None = None
 
     @property
     def looks(self) -> dict[str, Look]:
@@ -75,6 +80,11 @@ def gather(store: RunStore) -> RunContents:
     """
     manifest = store.manifest()
     missing: list[str] = []
+    pairs = gather_pairs(store, missing)
+    if pairs is not None and not manifest.get("counts"):
+        # Without a reference there are no networks beside one.
+        sides = _alone(store, pairs, (), missing)
+        return RunContents(manifest, (), None, None, None, tuple(sides), {}, tuple(missing), pairs)
     summary = _load(store, "results/summary", missing, "The summary over networks")
     networks = summary.get("networks")
     recorded = _load(store, "results/recording", missing, "Results of the recording")
@@ -89,6 +99,8 @@ def gather(store: RunStore) -> RunContents:
             sides.append(Side(network_name(networks, k), str(networks["activation"].values[k]), groups))
     if networks is not None and len(sides) == 1:
         missing.append("No network learned the task and was compared, so figures show the recording alone.")
+    if pairs is not None:
+        sides += _alone(store, pairs, tuple(side.name for side in sides), missing)
     return RunContents(
         manifest=manifest,
         verdicts=_verdicts(store, missing),
@@ -98,7 +110,27 @@ def gather(store: RunStore) -> RunContents:
         sides=tuple(side for side in sides if side.groups),
         histories=_histories(store, networks, missing),
         missing=tuple(missing),
+        pairs=pairs,
     )
+
+
+def _alone(store: RunStore, pairs: PairContents, drawn: tuple[str, ...], missing: list[str]) -> list[Side]:
+    """Candidates that are described by themselves, the first network of each; the reference is drawn already."""
+    if pairs.alone is None:
+        return []
+    sides: list[Side] = []
+    for k, candidate in enumerate(pairs.alone["candidate"].values.astype(str)):
+        file = str(pairs.alone["file"].values[k])
+        known = [side.name for side in sides]
+        beside = bool(drawn) and candidate == pairs.reference
+        if candidate in known or beside or not file.startswith("results/alone/") or len(sides) == MOST_SIDES:
+            continue
+        groups = _load(store, file, missing, f"Results of {candidate}")
+        missing.extend(_reasons(groups, candidate))
+        about = pairs.candidates.get(candidate, {})
+        activation = str(about.get("activation")) if about.get("kind") == "networks" else None
+        sides.append(Side(candidate, activation, groups))
+    return sides
 
 
 def learned(networks: xr.Dataset) -> np.ndarray:
@@ -128,7 +160,9 @@ def chosen_networks(networks: xr.Dataset) -> list[int]:
 def network_name(networks: xr.Dataset, k: int) -> str:
     """How a network is called in figures: activation, penalty and seed."""
     activation = str(networks["activation"].values[k]).replace("_", " ")
-    name = f"{activation}, penalty {float(networks['penalty_rate'].values[k]):g}"
+    penalty = float(networks["penalty_rate"].values[k])
+    # Networks trained outside a grid have no penalty to be told by, but the candidate they belong to.
+    name = f"{activation}, penalty {penalty:g}" if np.isfinite(penalty) else f"{networks['cell'].values[k]}"
     return f"{name}, seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else name
 
 

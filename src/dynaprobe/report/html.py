@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from dynaprobe.report.catalogue import missing_figures, report_figures
 from dynaprobe.report.export import save_figure
 from dynaprobe.report.gather import RunContents, gather
+from dynaprobe.report.pair_page import pair_context
 from dynaprobe.report.tables import NETWORK_COLUMNS, failed_networks, flat_settings, network_rows, recording_row
 from dynaprobe.study.store import RunStore, write_atomically
 
@@ -110,6 +111,7 @@ def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
         "title": manifest.get("title") or f"Study {manifest.get('study', 'without a name')}",
         "citation": manifest.get("citation", ""),
         "lead": _lead(run),
+        "pairs": pair_context(run.pairs) if run.pairs is not None else None,
         "verdicts": run.verdicts,
         "marks": MARKS,
         "compared": _compared(run),
@@ -133,22 +135,27 @@ def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
 
 
 def _lead(run: RunContents) -> str:
+    if run.pairs is not None:
+        return str(pair_context(run.pairs)["lead"]) + _unfinished(run)
     decisions = [verdict.decision for verdict in run.verdicts]
     if not decisions:
         return "No claim was judged."
     counts = [f"{decisions.count(word)} {word}" for word in MARKS if word in decisions]
-    ended = (
-        ""
-        if run.manifest.get("state") == "complete"
-        else " The run is not complete; this is what it holds so far."
-    )
-    return f"Of {len(decisions)} claims: {', '.join(counts)}.{ended}"
+    return f"Of {len(decisions)} claims: {', '.join(counts)}.{_unfinished(run)}"
+
+
+def _unfinished(run: RunContents) -> str:
+    complete = run.manifest.get("state") == "complete"
+    return "" if complete else " The run is not complete; this is what it holds so far."
 
 
 def _compared(run: RunContents) -> list[str]:
     recording = run.manifest.get("recording")
     if not recording:
-        return ["The run does not say which recording it was compared with."]
+        if run.pairs is None:
+            return ["The run does not say which recording it was compared with."]
+        windows = _windows(run.manifest.get("resolved_comparison", {}))
+        return [windows] if windows else []
     made = (
         "simulated from a teacher network of known mechanism" if recording.get("kind") == "simulated" else "given"
     )
@@ -227,6 +234,11 @@ def _networks_lead(run: RunContents) -> str:
 
 def _figures_lead(run: RunContents) -> str:
     names = [side.name for side in run.sides if side.activation is not None]
+    if run.pairs is not None and run.networks is None:
+        drawn = "; ".join(side.name for side in run.sides)
+        return (
+            f"Drawn side by side: {drawn}. Of several networks of a candidate the first is drawn." if drawn else ""
+        )
     if not names:
         return "No network is drawn beside the recording."
     return (

@@ -177,7 +177,7 @@ def analyse_recording(recorded: Population, settings: ComparisonSettings, run: R
     # On its own scale a recording stands at 1; its raw numbers are what other neurons of it reach.
     own = {f"{level}_raw": float(scale.data["ceiling"].sel(level=level).mean()) for level in LEVELS}
     numbers = headline(results) | dict.fromkeys(LEVELS, 1.0) | own
-    run.store.save("results/recording", _groups(recorded, results, reasons, numbers))
+    run.store.save("results/recording", groups_of(recorded, results, reasons, numbers))
     return Reference(results, numbers, scale)
 
 
@@ -215,7 +215,7 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
         results["null_potent"] = null_potent_of_network(network.network, network.task, settings, seed=run.seed)
     except (DataError, RatesError) as error:
         reasons["null_potent"] = str(error)
-    groups = _groups(side, results, reasons, headline(results))
+    groups = groups_of(side, results, reasons, headline(results))
     groups["example"] = _example(network)
     run.store.save(name, groups)
 
@@ -289,9 +289,10 @@ def _numbers_of(network: TrainedNetwork, names: Sequence[str], run: Run) -> dict
     return {name: float(found.get(name, "nan")) for name in names}
 
 
-def _groups(
+def groups_of(
     side: Population, results: Mapping[str, Result], reasons: Mapping[str, str], numbers: Mapping[str, float]
 ) -> dict[str, xr.Dataset]:
+    """What the file of one population holds: PSTHs, every result, and an account of numbers and reasons."""
     psth = xr.Dataset({"mean": side.rates, "sem": side.standard_error, "n_trials": side.n_trials})
     groups = {"psth": psth.assign_attrs(side.rates.attrs, left_out=json.dumps(dict(side.left_out)))}
     groups |= {name: result.to_dataset() for name, result in results.items()}

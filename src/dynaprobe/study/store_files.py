@@ -21,6 +21,7 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.study.store_seal import seal, unseal
 
 if TYPE_CHECKING:  # half a second, which a table of runs does not need
+    import pandas as pd
     import xarray as xr
 
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
@@ -103,6 +104,12 @@ def _finite(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [_finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV, atomically; every number with the digits that bring it back exactly."""
+    text = table.to_csv(index=False, lineterminator="\n")
+    return write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
 
 
 def read_json(path: Path) -> Any:

@@ -31,6 +31,11 @@ def penalty_sizes(penalties: np.ndarray) -> dict[float, float]:
     return dict(zip(distinct.tolist(), np.linspace(*_SIZES_PT, max(distinct.size, 2)).tolist(), strict=False))
 
 
+def _size_of(networks: xr.Dataset, k: int, sizes: Mapping[float, float]) -> float:
+    """Marker size of one network; in the middle where it was trained outside a grid of penalties."""
+    return sizes.get(float(networks["penalty_rate"].values[k]), sum(_SIZES_PT) / 2)
+
+
 def _limits(values: np.ndarray) -> tuple[float, float]:
     """Limits that show floor and ceiling and whatever lies beyond."""
     values = values[np.isfinite(values)]
@@ -54,7 +59,7 @@ def similarity_figure(networks: xr.Dataset, settings: xr.Dataset) -> Figure:
     x, y = networks["single_unit"].values.astype(float), networks["population"].values.astype(float)
     for k in np.flatnonzero(np.isfinite(x) & np.isfinite(y)):
         look = looks[str(networks["activation"].values[k])]
-        size = sizes[float(networks["penalty_rate"].values[k])]
+        size = _size_of(networks, int(k), sizes)
         axes.plot(x[k], y[k], ls="", marker=look.marker, color=look.colour, alpha=0.4, ms=size, mew=0)
     _draw_means(axes, networks, settings, looks, sizes)
     _draw_floor_and_ceiling(axes)
@@ -87,7 +92,7 @@ def _draw_means(
         (left, right), (below, above) = (_ends(settings, side, k) for side in ("single_unit", "population"))
         axes.plot([left, right], [y, y], color=look.colour, lw=0.8, zorder=3)
         axes.plot([x, x], [below, above], color=look.colour, lw=0.8, zorder=3)
-        size = sizes[float(networks["penalty_rate"].values[first[0]])]
+        size = _size_of(networks, int(first[0]), sizes)
         axes.plot(x, y, marker=look.marker, color=look.colour, ms=size, mec="black", mew=0.7, zorder=4)
 
 
@@ -107,7 +112,7 @@ def _legend(looks: Mapping[str, Look], sizes: Mapping[float, float]) -> list[Lin
         Line2D([], [], ls="", marker=look.marker, color=look.colour, ms=5, label=name.replace("_", " "))
         for name, look in looks.items()
     ]
-    handles.append(title("rate penalty"))
+    handles += [title("rate penalty")] if sizes else []
     handles += [
         Line2D([], [], ls="", marker="o", color="#666666", mew=0, ms=size, label=f"{penalty:g}")
         for penalty, size in sizes.items()

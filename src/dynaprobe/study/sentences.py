@@ -1,0 +1,160 @@
+"""What the tests of a comparison say, in plain sentences with the numbers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynaprobe.study.nearness import DIRECTIONS
+from dynaprobe.study.pairwise import NETWORKS
+
+
+@dataclass(frozen=True)
+class Said:
+    """One finding.
+
+    Attributes:
+        text: the sentence.
+        details: one line for each measure behind it.
+    """
+
+    text: str
+    details: tuple[str, ...]
+
+
+def nearness_sentences(near: xr.Dataset) -> list[Said]:
+    """Which of two candidates is nearer to the reference, by how many measures, and where no test parts them."""
+    rows = _rows(near)
+    reference = near.attrs["reference"]
+    said = []
+    for first, second in dict.fromkeys((str(row["first"]), str(row["second"])) for row in rows):
+        of_pair = [row for row in rows if (row["first"], row["second"]) == (first, second)]
+        n = len(of_pair)
+        for nearer, other, sign in ((first, second, 1), (second, first, -1)):
+            parted = [row for row in of_pair if row["is_parted"] and sign * row["difference"] > 0]
+            if parted:
+                text = f"{nearer} is nearer to {reference} than {other} by {_count(len(parted), n)}."
+                said.append(Said(text, tuple(_parted(row, sign) for row in parted)))
+        open_ = [row for row in of_pair if not row["is_parted"]]
+        if open_:
+            text = (
+                f"Which of {first} and {second} is nearer to {reference} cannot be said by "
+                f"{_count(len(open_), n)}: the test does not separate them."
+            )
+            said.append(Said(text, tuple(_not_parted(row, near.attrs["power"]) for row in open_)))
+    return said
+
+
+def _count(n_of: int, n_all: int) -> str:
+    """``2 of 5 measures``."""
+    return f"{n_of} of {n_all} measures" if n_all > 1 else "the one measure"
+
+
+def _parted(row: Mapping[str, Any], sign: int) -> str:
+    scores = (row["first_score"], row["second_score"])[::sign]
+    return f"{measure_word(row)}: {scores[0]:.2f} against {scores[1]:.2f}, p = {p_word(row['p_corrected'])}"
+
+
+def _not_parted(row: Mapping[str, Any], power: float) -> str:
+    """One measure: the difference and its interval, what would be found, and what it would take."""
+    head = f"{measure_word(row)}: difference {row['difference']:+.2f}"
+    if not np.isfinite(row["p"]):
+        return f"{head}, with no error to test it by (a single network)"
+    head += f" [{row['low']:+.2f}, {row['high']:+.2f}], p = {p_word(row['p_corrected'])}"
+    head += f"; a true difference of {row['found']:.2f} would be found in {power:.0%} of simulated repeats"
+    what = "networks" if row["over"] == NETWORKS else "units and trials"
+    if not np.isfinite(row["times"]):
+        return f"{head}; one as small as seen would take more {what} than an honest number can be given for"
+    least = f", and at least {_times(row['least_times'])}" if row["least_times"] > 1 else ""
+    return f"{head}; one as seen would take about {_times(row['times'])} as many {what}{least}"
+
+
+def _times(times: float) -> str:
+    return f"{times:.0f} times" if times >= 10 else f"{times:.1f} times"
+
+
+def measure_word(row: Mapping[str, Any]) -> str:
+    """The measure in words, with the direction where there are two."""
+    name = str(row["measure"]).replace("_", " ")
+    direction = str(row.get("direction", DIRECTIONS[0]))
+    return name if direction == DIRECTIONS[0] else f"{name} {direction}"
+
+
+def p_word(p: float) -> str:
+    """A p-value; what is below a thousandth is said to be."""
+    return "below .001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
+
+
+def apart_sentences(scores: Mapping[str, xr.Dataset], *, level: float) -> list[Said]:
+    """Which candidates can be told apart at all, and what the test of it could have found."""
+    rows = [
+        {**row, "measure": name, "is_symmetric": bool(data.attrs["is_symmetric"])}
+        for name, data in scores.items()
+        for row in _rows(data.drop_vars("draws"))
+        if np.isfinite(row["apart_p"])
+    ]
+    names = sorted({str(row[side]) for row in rows for side in ("first", "second")})
+    said = []
+    for first, second in combinations(names, 2):
+        tested = [row for row in rows if {row["first"], row["second"]} == {first, second}]
+        if tested:
+            said += _apart(first, second, tested, alpha=1 - level)
+    return said
+
+
+def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alpha: float) -> list[Said]:
+    """The findings on one pair."""
+    if min(row["apart_least_p"] for row in tested) > alpha:
+        row = tested[0]
+        text = (
+            f"{first} and {second} cannot be told apart with so few networks: there are "
+            f"{int(row['n_labellings'])} groupings of them, so p cannot fall below {row['apart_least_p']:.2f}. "
+            "Four on either side would do."
+        )
+        return [Said(text, ())]
+    said = []
+    parted = [row for row in tested if row["apart_p"] <= alpha]
+    if parted:
+        text = f"{first} and {second} can be told apart by {_count(len(parted), len(tested))}."
+        said.append(Said(text, tuple(_apart_word(row) for row in parted)))
+    open_ = [row for row in tested if row["apart_p"] > alpha]
+    if open_:
+        text = (
+            f"{first} and {second} cannot be told apart by {_count(len(open_), len(tested))}: "
+            "the test does not separate them."
+        )
+        said.append(Said(text, tuple(f"{_apart_word(row)}{_could_find(row)}" for row in open_)))
+    return said
+
+
+def _apart_word(row: Mapping[str, Any]) -> str:
+    name = str(row["measure"]).replace("_", " ")
+    if not row["is_symmetric"]:
+        name += f" from {row['first']} to {row['second']}"
+    against = (
+        f" against {row['apart_null']:.2f} in random groups of their units"
+        if np.isfinite(row["apart_null"])
+        else ""
+    )
+    return f"{name}: {row['score']:.2f}{against}, p = {p_word(row['apart_p'])}"
+
+
+def _could_find(row: Mapping[str, Any]) -> str:
+    """What a permutation test over units has the power to find, by simulation."""
+    found = row["apart_found"]
+    if np.isnan(found):
+        return ""
+    if np.isinf(found):
+        return "; simulated, not even surrogates in place of all units of one side would be found"
+    share = "all" if found >= 1 else f"{found:.0%} of the"
+    return f"; simulated, surrogates in place of {share} units of one side would be found"
+
+
+def _rows(data: xr.Dataset) -> list[dict[str, Any]]:
+    along = [name for name in data.data_vars if data[name].dims == ("row",)]
+    return [{str(name): data[name].values[k].item() for name in along} for k in range(data.sizes.get("row", 0))]

@@ -1,0 +1,227 @@
+"""Tests that part candidates: their error rates, what they find, what they say they could have found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_up_samples import plan, sample
+from scipy import stats
+
+from dynaprobe.analysis.measures import measure_named
+from dynaprobe.study.nearness import holm, nearness
+from dynaprobe.study.pairwise import score_measure
+from dynaprobe.study.parting import chance_of, regrouped
+from dynaprobe.study.power import Rule, simulated_power
+from dynaprobe.study.sample import Sample, Side
+from dynaprobe.study.sentences import apart_sentences, nearness_sentences, p_word
+
+PROCRUSTES = measure_named("procrustes_distance")
+RULE = Rule(alpha=0.05, power=0.8, n_simulations=2000, seed=0)
+
+
+def by_candidate(*samples: Sample) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {}
+    for one in samples:
+        found.setdefault(one.candidate, []).append(one)
+    return found
+
+
+def near(*samples: Sample, reference: str = "ref", **changes) -> tuple[xr.Dataset, dict[str, xr.Dataset]]:
+    scores = {PROCRUSTES.name: score_measure(PROCRUSTES, by_candidate(*samples), plan(**changes), level=0.95)}
+    return nearness(scores, reference, level=0.95, rule=RULE), scores
+
+
+def half_and_half(name: str, share: float, seed: int) -> Sample:
+    """A sample of which a share of the units comes from another world."""
+    own, other = sample(name, units=seed), sample(f"{name}'", world=7, units=seed + 50)
+    n = round(share * own.n_units)
+
+    def mixed(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
+        values = a.values.copy()
+        values[..., :n] = b.values[..., :n]
+        return a.copy(data=values)
+
+    halves = [
+        tuple(mixed(x, y) for x, y in zip(*pair, strict=True))
+        for pair in zip(own.halves, other.halves, strict=True)
+    ]
+    return replace(own, rates=mixed(own.rates, other.rates), halves=halves)
+
+
+def test_the_nearer_candidate_is_found_and_named():
+    found, _ = near(sample("ref"), sample("kin", units=1), sample("stranger", world=1, units=2))
+    assert found.sizes["row"] == 1
+    row = found.isel(row=0)
+    assert bool(row["is_parted"])
+    assert float(row["difference"]) > 0, "kin comes first by name and is the nearer"
+    assert float(row["low"]) > 0
+    assert np.isnan(float(row["found"]))
+    (said,) = nearness_sentences(found)
+    assert said.text == "kin is nearer to ref than stranger by the one measure."
+    assert said.details[0].startswith("procrustes distance: ")
+
+
+def test_equals_are_not_parted_and_the_sentence_says_what_would_be_found():
+    found, _ = near(sample("ref"), sample("kin", units=1), sample("sib", units=2), n_resamples=30)
+    row = found.isel(row=0)
+    assert not bool(row["is_parted"])
+    assert float(row["low"]) < 0 < float(row["high"])
+    assert float(row["found"]) > 0
+    (said,) = nearness_sentences(found)
+    assert said.text.startswith("Which of kin and sib is nearer to ref cannot be said by the one measure")
+    assert "would be found in 80% of simulated repeats" in said.details[0]
+    assert "units and trials" in said.details[0]
+
+
+def test_candidates_that_hold_units_of_the_reference_are_not_asked():
+    ref = sample("ref")
+    twin = Sample("twin", "twin", ref.rates, ref.halves)
+    found, scores = near(ref, twin, sample("kin", units=1))
+    assert int(scores[PROCRUSTES.name]["shared"].values.max()) == ref.n_units
+    assert found.sizes.get("row", 0) == 0
+
+
+@pytest.mark.slow
+def test_equals_are_rarely_parted():
+    """Null: forty pairs of equals. The resampled error is known to be too large, never too small."""
+    parted = []
+    for k in range(40):
+        samples = [sample(name, units=100 + 3 * k + j) for j, name in enumerate(("ref", "a", "b"))]
+        found, _ = near(*samples, n_resamples=20)
+        parted.append(bool(found["is_parted"][0]))
+    # At a level of 0.05 more than 6 of 40 happens once in 300 times.
+    assert sum(parted) <= 6
+
+
+@pytest.mark.slow
+def test_random_groups_of_equals_are_rarely_told_apart():
+    """Null of the permutation test, whose p is at most alpha in at most alpha of all cases."""
+    p_values = []
+    for k in range(40):
+        pair = [Side(PROCRUSTES, sample(name, units=300 + 2 * k + j), plan()) for j, name in enumerate("ab")]
+        null = regrouped(*pair)
+        score = np.mean(
+            [
+                (PROCRUSTES.compare(x[0], y[1]) + PROCRUSTES.compare(x[1], y[0])) / 2
+                for x, y in zip(pair[0].halves, pair[1].halves, strict=True)
+            ]
+        )
+        p_values.append(chance_of(float(score), null))
+    assert np.sum(np.array(p_values) <= 0.05) <= 6
+
+
+def test_worlds_are_told_apart_and_equals_are_not():
+    scores = score_measure(
+        PROCRUSTES,
+        by_candidate(sample("a"), sample("b", units=1), sample("x", world=3, units=2)),
+        plan(),
+        level=0.95,
+    )
+    said = apart_sentences({PROCRUSTES.name: scores}, level=0.95)
+    texts = [one.text for one in said]
+    assert "a and x can be told apart by the one measure." in texts
+    assert "b and x can be told apart by the one measure." in texts
+    (same,) = [one for one in said if one.text.startswith("a and b")]
+    assert "cannot be told apart" in same.text
+    assert "surrogates in place of" in same.details[0]
+
+
+def test_more_units_of_another_world_are_found_more_easily():
+    """The power that is simulated grows with the share of units that are replaced."""
+    pair = [Side(PROCRUSTES, sample(name, units=j), plan()) for j, name in enumerate("ab")]
+    null = regrouped(*pair)
+    few, many = (np.mean(regrouped(*pair, replaced=share, n_draws=8)) for share in (0.25, 1.0))
+    assert null.mean() < few < many
+
+
+def test_networks_are_parted_by_regrouping_them():
+    first = [sample(f"f{k}", units=k, candidate="f") for k in range(4)]
+    second = [sample(f"s{k}", world=1, units=10 + k, candidate="s") for k in range(4)]
+    scores = score_measure(PROCRUSTES, by_candidate(*first, *second), plan(), level=0.95)
+    # 70 groupings, of which the true one and its mirror are the farthest apart.
+    assert float(scores["apart_p"][0]) == pytest.approx(2 / 70)
+    assert int(scores["n_labellings"][0]) == 70
+
+
+def test_too_few_networks_are_said_to_be_too_few():
+    few = [sample(f"{side}{k}", world=w, units=k, candidate=side) for w, side in enumerate("fs") for k in range(2)]
+    scores = score_measure(PROCRUSTES, by_candidate(*few), plan(), level=0.95)
+    (said,) = apart_sentences({PROCRUSTES.name: scores}, level=0.95)
+    assert "there are 6 groupings of them, so p cannot fall below 0.33. Four on either side would do." in said.text
+
+
+def test_a_single_network_has_no_error_against_several():
+    nets = [sample(f"n{k}", units=k, candidate="nets") for k in range(3)]
+    other = [sample(f"o{k}", world=1, units=10 + k, candidate="others") for k in range(3)]
+    found, _ = near(*nets, *other, sample("ref", units=20))
+    row = found.isel(row=0)
+    assert str(row["over"].item()) == "networks"
+    # Welch's t-test of the members' scores, by another package.
+    assert bool(row["is_parted"])
+    assert float(row["difference"]) > 0
+
+
+def test_the_test_over_networks_is_that_of_welch():
+    nets = {
+        side: [sample(f"{side}{k}", world=w, units=10 * w + k, candidate=side) for k in range(3)]
+        for w, side in enumerate("ab")
+    }
+    ref = sample("ref", units=40)
+    found, _ = near(*nets["a"], *nets["b"], ref)
+    from dynaprobe.study.sample import score_between  # noqa: PLC0415
+
+    values = {
+        side: [score_between(Side(PROCRUSTES, one, plan()), Side(PROCRUSTES, ref, plan())) for one in members]
+        for side, members in nets.items()
+    }
+    expected = stats.ttest_ind(values["a"], values["b"], equal_var=False)
+    assert float(found["p"][0]) == pytest.approx(float(expected.pvalue))
+
+
+def test_holm_is_that_of_the_book():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, float("nan"), 0.9]) == pytest.approx([1.0, float("nan"), 1.0], nan_ok=True)
+    assert holm([]) == []
+
+
+def test_power_is_that_of_the_noncentral_t():
+    """Second route: the simulated smallest difference against the exact power of a t-test."""
+    found = simulated_power(0.5, 1.0, dof=20, rule=replace(RULE, n_simulations=40000), name="x")
+    critical = stats.t.ppf(0.975, 20)
+    exact = stats.nct.sf(critical, 20, found.difference) + stats.nct.cdf(-critical, 20, found.difference)
+    # SAMPLING: forty thousand repeats.
+    assert exact == pytest.approx(0.8, abs=0.01)
+    assert found.times == pytest.approx((found.difference / 0.5) ** 2)
+    assert found.least_times == pytest.approx((found.difference / (0.5 + critical)) ** 2)
+
+
+def test_resampled_errors_give_nearly_the_power_of_gaussian_ones():
+    errors = np.random.default_rng(0).normal(size=400)
+    resampled = simulated_power(0.5, 1.0, dof=399, rule=RULE, name="x", errors=errors)
+    gaussian = simulated_power(0.5, 1.0, dof=399, rule=RULE, name="x")
+    assert resampled.difference == pytest.approx(gaussian.difference, rel=0.1)
+
+
+def test_no_number_is_given_where_none_is_honest():
+    assert simulated_power(0.0, 1.0, dof=20, rule=RULE, name="x").times == float("inf")
+    assert simulated_power(1e-3, 1.0, dof=20, rule=RULE, name="x").times == float("inf")
+
+
+def test_the_scale_of_a_difference_scales_what_is_found():
+    one = simulated_power(0.5, 1.0, dof=9, rule=RULE, name="x")
+    small = simulated_power(0.5e-9, 1e-9, dof=9, rule=RULE, name="x")
+    assert small.difference == pytest.approx(one.difference * 1e-9, rel=1e-3)
+    assert small.times == pytest.approx(one.times, rel=1e-3)
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.0004, "below .001"), (0.05, ".050"), (1.0, "1")])
+def test_p_values_read_as_in_a_paper(p, word):
+    assert p_word(p) == word
+
+
+def test_units_of_another_world_move_a_candidate_away():
+    found, _ = near(sample("ref"), half_and_half("mixed", 0.6, 1), sample("pure", units=2))
+    assert float(found["difference"][0]) < 0, "mixed comes first by name and is the farther"
