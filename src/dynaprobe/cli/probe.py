@@ -42,7 +42,7 @@ def probe(
     from dynaprobe.cli.inputs import changed
     from dynaprobe.cli.probe_table import probe_table
     from dynaprobe.core.devices import prepare_devices
-    from dynaprobe.study.compare_alone import network_files
+    from dynaprobe.study.candidates import network_files
     from dynaprobe.study.networks import load_network
     from dynaprobe.study.probing import PROBES, ProbeSettings, probe_network
     from dynaprobe.study.store import write_tree
@@ -52,7 +52,7 @@ def probe(
     # Figures are drawn by mechanism, which costs next to nothing to find.
     which = [name for name in PROBES if asked[name] or name == "mechanism" or not any(asked.values())]
     resolved = changed(ProbeSettings(), settings_, set_ or [])
-    loaded = [load_network(file) for file in network_files(networks)]
+    loaded = [load_network(file) for path in networks for file in network_files(path)]
     prepare_devices()
     results = {}
     with progress.step(f"Probe {len(loaded)} networks", len(loaded) * len(which)) as step:

@@ -178,6 +178,9 @@ def _beside_reference(lineup: Lineup, settings: CompareSettings, run: Run) -> di
     run.store.make_folder("networks")
     for candidate in members:
         for name, file in candidate.files.items():
+            if name in cells:
+                # A network that is a candidate twice stands beside the reference once.
+                continue
             if not run.store.path("networks", f"{name}.nc").exists():
                 run.store.adopt(file, f"networks/{name}")
             networks.append(load_network(file))

@@ -123,7 +123,7 @@ def read_lineup(
     lineup = Lineup(tuple(candidates), reference, ground, chosen)
     if lineup.recording is not None and any(one.networks for one in usable):
         check_recording(settings.model_copy(update={"comparison": ground.settings}), lineup.recording)
-        _check_ids(candidates)
+        check_ids(candidates)
     return lineup
 
 
@@ -147,8 +147,12 @@ def _with_reference(
     return [*candidates, reference], reference.name
 
 
-def _check_ids(candidates: Sequence[Candidate]) -> None:
-    """Refuse different networks of one name: results beside the reference are kept by name."""
+def check_ids(candidates: Sequence[Candidate]) -> None:
+    """Refuse different networks of one name: results beside the reference are kept by name.
+
+    Raises:
+        DataError: names the network and the two folders.
+    """
     known: dict[str, Path] = {}
     for candidate in candidates:
         for name, file in candidate.files.items():
