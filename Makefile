@@ -1,4 +1,5 @@
-# make demo: set up, then run the main job.  make test: set up, then the test suite.  make bench: the benchmarks.
+# make demo: set up, then run the main job.  make test: set up, then the quick test suite.  make test-slow: the other
+# tests (whole studies, killed processes, browsers).  make bench: the benchmarks.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -6,13 +7,16 @@ BENCH_STAMP := $(VENV)/.installed-bench
 RECORDING := $(wildcard ../shared/data/riehle/nwb)
 OUT ?= runs/demo
 
-.PHONY: demo test bench check setup clean
+.PHONY: demo test test-slow bench check setup clean
 
 demo: $(STAMP)
 	$(VENV)/bin/dynaprobe study kao2019 --preset demo --out $(OUT) --resume $(if $(RECORDING),--recording $(RECORDING))
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
+
+test-slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow
 
 bench: $(BENCH_STAMP)
 	$(VENV)/bin/python -m benchmarks.run

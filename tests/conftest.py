@@ -14,6 +14,8 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 os.environ["DYNAPROBE_CACHE"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "dynaprobe")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
+# Tests run side by side, and small products are slower on several threads that wait for one another.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 import jax
 import matplotlib as mpl
@@ -30,6 +32,11 @@ CHECKED_ROOMS = tuple(f"dynaprobe.{room}" for room in ("core", "training", "task
 # Numba compiles functions as they are written, so the folder of the kernels is left out.
 CHECKED_ROOMS += tuple(f"dynaprobe.model.{file.stem}" for file in (ROOT / "src/dynaprobe/model").glob("*.py"))
 install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
+
+from dynaprobe.core.devices import prepare_devices  # noqa: E402 - after the hook
+
+# Devices and flags as in the program: a test that starts JAX by itself would otherwise run on others.
+prepare_devices()
 
 # Strict promotion everywhere but here: Optax's Adam raises a Python float to an integer count, and those who train
 # inherit it.

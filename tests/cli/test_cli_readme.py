@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.main import get_command
 
 from dynaprobe.cli.app import app
@@ -52,6 +53,7 @@ def test_the_presets_are_those_of_the_study():
     assert set(re.findall(r"^\| `([a-z]+)` \|", README, flags=re.MULTILINE)) == set(kao2019.PRESETS)
 
 
+@pytest.mark.slow
 def test_the_script_runs(tmp_path, monkeypatch, capsys):
     """As printed, but for sizes: a small recording, small networks, few surrogates."""
     monkeypatch.chdir(tmp_path)

@@ -36,6 +36,24 @@ def test_one_device_per_core_unless_asked_otherwise():
     assert run(plain.format(""), JAX_NUM_CPU_DEVICES="4", DYNAPROBE_CACHE="off") == "4 4 None"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", "--xla_cpu_multi_thread_eigen=false --xla_cpu_max_isa=AVX"),
+        ("--xla_cpu_max_isa=AVX2", "--xla_cpu_max_isa=AVX2 --xla_cpu_multi_thread_eigen=false"),
+    ],
+)
+def test_flags_of_the_user_win(given, expected):
+    program = (
+        "import os\nfrom dynaprobe.core.devices import prepare_devices\n"
+        "prepare_devices()\nprepare_devices()\nprint(os.environ['XLA_FLAGS'])"
+    )
+    environment = {"XLA_FLAGS": given} if given else {}
+    assert run(program, DYNAPROBE_CACHE="off", **environment) == expected
+    # Also where the number of devices has been chosen otherwise.
+    assert run(program, DYNAPROBE_CACHE="off", JAX_NUM_CPU_DEVICES="1", **environment) == expected
+
+
 def test_members_come_first_and_shares_take_what_is_left():
     program = (
         "from dynaprobe.core.devices import prepare_devices, device_mesh\n"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,3 +76,13 @@ def test_the_numbers_of_a_seed_are_the_same_on_every_machine() -> None:
 
 GOLDEN_NUMPY = [859759, 386601, 44193]
 GOLDEN_JAX = [2294343733, 1865854001]
+
+
+def test_a_stream_is_its_seed_folded_with_two_words_of_its_name():
+    """The one compiled program gives what the operations give one after another, so streams never move."""
+    for seed in (0, 5, 2**31, 2**32 - 1):
+        digest = hashlib.sha256(b"straining\x1fi3").digest()
+        base = jax.random.key(seed)
+        for start in (0, 4):
+            base = jax.random.fold_in(base, np.uint32(int.from_bytes(digest[start : start + 4], "little")))
+        assert (jax.random.key_data(key(seed, "training", 3)) == jax.random.key_data(base)).all()

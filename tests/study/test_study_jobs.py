@@ -123,6 +123,7 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path, undisturbed):
     assert_same_networks(undisturbed, tmp_path / "run" / "networks", [network.id for network in networks])
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_numbers(tmp_path):
     """kill -9 as soon as the first checkpoint is there, by the command line, against a run left alone."""
     settings = tmp_path / "tiny.toml"

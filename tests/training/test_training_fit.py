@@ -18,6 +18,7 @@ from dynaprobe.model.ensemble import Ensemble
 from dynaprobe.model.settings import NetworkSettings
 from dynaprobe.training.fit import fit, prepare_state
 from dynaprobe.training.settings import FitSettings
+from dynaprobe.training.state import OPTIMISER
 
 TASK = SignTask()
 NETWORK = NetworkSettings(n_units=8, tau_ms=20, density=0.7, dale_excitatory_fraction=0.5)
@@ -190,6 +191,7 @@ np.savez(sys.argv[1], *[np.asarray(leaf) for leaf in jax.tree.leaves(result.ense
 """
 
 
+@pytest.mark.slow
 def test_numbers_do_not_depend_on_the_number_of_devices(trained, tmp_path, monkeypatch):
     # Three members on two devices: one place stays empty. This process may have any number of devices; the member
     # trained alone above covers the case in which members outnumber them.
@@ -242,3 +244,14 @@ def test_task_and_network_must_fit():
 def test_unknown_hyperparameter_is_refused_before_any_work():
     with pytest.raises(SettingsError, match="hyperparameter must be one of penalty_rate"):
         fit(TASK, ensemble_of(penalty_speed=[1.0, 1.0, 1.0]), SETTINGS, seed=0)
+
+
+def test_the_moments_begin_where_adam_begins_them():
+    ensemble = ensemble_of()
+    begun = prepare_state(TASK, ensemble, SETTINGS, seed=0).members.optimiser
+    parameters = eqx.filter(ensemble.networks, ensemble.networks.trainable())
+    expected = jax.vmap(OPTIMISER.init)(parameters)
+    assert jax.tree.structure(begun) == jax.tree.structure(expected)
+    for ours, theirs in zip(jax.tree.leaves(begun), jax.tree.leaves(expected), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)

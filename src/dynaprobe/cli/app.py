@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -50,6 +51,10 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: what the user can mend is one sentence, not a traceback."""
+    # Work is spread over cores by members and by starts; threads inside small products only wait for one another.
+    # NumPy reads this when it is first imported, which is later.
+    for library in ("OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     try:
         app()
     except DynaprobeError as error:

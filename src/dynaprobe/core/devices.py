@@ -22,7 +22,6 @@ if sys.platform != "win32":
 
 CACHE_VARIABLE = "DYNAPROBE_CACHE"
 ENGINE_VARIABLE = "DYNAPROBE_ENGINE"
-THREADS_FLAG = "--xla_cpu_multi_thread_eigen=false"
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -30,27 +29,35 @@ _THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+# What XLA is asked for, unless the user has said otherwise, by the word that tells.
+FLAGS = {
+    # One network's small products are faster on one thread each.
+    "multi_thread_eigen": "--xla_cpu_multi_thread_eigen=false",
+    # On x86, AVX has no instruction that multiplies and adds in one rounding. With one, XLA rounds once or twice
+    # depending on what else it compiles into the same loop, and so on the numbers of members and devices; the
+    # networks themselves run in kernels that are compiled apart and always alike.
+    "max_isa": "--xla_cpu_max_isa=AVX",
+}
 
 
 def prepare_devices(n_devices: int | None = None) -> None:
     """Ask JAX for one host device per core, and for the cache of compiled programs. Later calls change nothing.
 
-    Results do not depend on the number of devices.
+    Results do not depend on the number of devices; bit for bit on x86 processors.
 
     Args:
         n_devices: number of devices; None takes the cores this process may use, but leaves a choice made through
             JAX_NUM_CPU_DEVICES or XLA_FLAGS alone.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if n_devices is None and ("JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in flags):
-        _use_compilation_cache()
-        return
-    try:
-        jax.config.update("jax_num_cpu_devices", n_devices or n_cores())
-    except RuntimeError:  # JAX has started: what it has is what there is
-        return
-    if "multi_thread_eigen" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {THREADS_FLAG}".strip()
+    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in flags
+    if n_devices is not None or not chosen:
+        try:
+            jax.config.update("jax_num_cpu_devices", n_devices or n_cores())
+        except RuntimeError:  # JAX has started: what it has is what there is
+            return
+    missing = [flag for word, flag in FLAGS.items() if word not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
     _use_compilation_cache()
 
 

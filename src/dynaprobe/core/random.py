@@ -26,11 +26,14 @@ def key(seed: int, *names: str | int) -> PRNGKeyArray:
         seed: the one seed of a run or of a member; any non-negative integer below 2**32.
         *names: what the stream is for, from general to special, e.g. ``"training", "noise"``.
     """
-    base = jax.random.key(seed)
-    for start in (0, 4):  # two 32-bit words: 64 bits of the name keep streams apart
-        word = int.from_bytes(_digest(names)[start : start + 4], "little")
-        base = jax.random.fold_in(base, np.uint32(word))
-    return base
+    # Two 32-bit words: 64 bits of the name keep streams apart.
+    return _stream(np.uint32(seed), np.frombuffer(_digest(names)[:8], dtype="<u4").astype(np.uint32))
+
+
+@jax.jit
+def _stream(seed: UInt32[Array, ""], words: UInt32[Array, "2"]) -> PRNGKeyArray:
+    # One program instead of one per operation, each of which would be looked up and loaded at every start.
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), words[0]), words[1])
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
@@ -39,6 +42,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *words]))
 
 
+@jax.jit
 def member_keys(base: PRNGKeyArray, seeds: UInt32[Array, " member"]) -> Key[Array, " member"]:
     """One key per member from the members' own seeds, so that a member's numbers do not depend on its neighbours.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from dynaprobe.core.errors import SettingsError
 
@@ -72,7 +73,9 @@ def recurrent_weights(
         excitation, inhibition = weights[weights > 0].sum(), -weights[weights < 0].sum()
         if excitation > 0 and inhibition > 0:
             weights = np.where(weights < 0, weights * (excitation / inhibition), weights)
-    found = np.abs(np.linalg.eigvals(weights)).max()
+    # Threads of LAPACK that wait for one another cost far more than eigenvalues of this size.
+    with threadpool_limits(1, user_api="blas"):
+        found = np.abs(np.linalg.eigvals(weights)).max()
     # Without a loop W is nilpotent: its eigenvalues are 0 up to round-off and cannot be scaled.
     if spectral_radius > 0 and found < 1e-6:
         raise SettingsError(

@@ -67,12 +67,9 @@ class Ensemble(eqx.Module):
             )
             for k, seed in enumerate(seeds)
         ]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-        return cls(
-            networks=stacked,
-            seeds=jnp.asarray(np.asarray(seeds, dtype=np.uint32)),
-            hyperparameters={name: jnp.asarray(values) for name, values in given.items()},
-        )
+        # Stacked by NumPy and put there as they are: JAX would compile a program for every shape.
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+        return cls(*jax.device_put((stacked, np.asarray(seeds, dtype=np.uint32), given)))
 
     @property
     def n_members(self) -> int:

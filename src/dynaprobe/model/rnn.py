@@ -190,19 +190,20 @@ class CTRNN(AbstractNetwork):
             generator(seed, "network", "w_rec"), mask, spectral_radius=settings.spectral_radius, dale_sign=sign
         )
 
-        def array(values: object) -> Array:
-            return jnp.asarray(np.asarray(values, dtype=np.float32))
-
+        drawn = {
+            "w_in": connectivity.uniform_weights(generator(seed, "network", "w_in"), n_units, n_inputs),
+            "w_rec": w_rec,
+            "w_out": connectivity.uniform_weights(generator(seed, "network", "w_out"), n_outputs, n_units),
+            "b": np.zeros(n_units),
+            "x0": np.zeros(n_units),
+            "noise_state": settings.noise_state,
+            "noise_input": _per_channel(settings.noise_input, n_inputs),
+            "mask_rec": mask,
+            "dale_sign": np.zeros(n_units) if sign is None else sign,
+        }
         return cls(
-            w_in=array(connectivity.uniform_weights(generator(seed, "network", "w_in"), n_units, n_inputs)),
-            w_rec=array(w_rec),
-            w_out=array(connectivity.uniform_weights(generator(seed, "network", "w_out"), n_outputs, n_units)),
-            b=array(np.zeros(n_units)),
-            x0=array(np.zeros(n_units)),
-            noise_state=array(settings.noise_state),
-            noise_input=array(_per_channel(settings.noise_input, n_inputs)),
-            mask_rec=array(mask),
-            dale_sign=array(np.zeros(n_units) if sign is None else sign),
+            # Put there as they are: jnp.asarray would compile a program for every shape.
+            **jax.device_put({name: np.asarray(values, dtype=np.float32) for name, values in drawn.items()}),
             activation_name=settings.activation,
             tau_ms=settings.tau_ms,
             dt_ms=settings.dt_ms,

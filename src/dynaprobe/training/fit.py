@@ -172,7 +172,7 @@ def _check_fits(task: AbstractTask, ensemble: Ensemble) -> None:
             remedy="Set dt_ms of the network to that of the task",
         )
     trials: Trials = jax.eval_shape(lambda: task.trials(key(0, "training", "shapes"), 1))
-    weights = ensemble.member(0).weights()
+    weights = jax.eval_shape(lambda: ensemble.member(0).weights())
     channels = (weights["in"].shape[1], weights["out"].shape[0])
     if channels != (trials.inputs.shape[-1], trials.targets.shape[-1]):
         raise SettingsError(
@@ -185,7 +185,7 @@ def _check_fits(task: AbstractTask, ensemble: Ensemble) -> None:
 
 def _penalty_weights(ensemble: Ensemble, settings: FitSettings) -> dict[str, jax.Array]:
     n = ensemble.n_members
-    common = {name: jnp.full(n, getattr(settings, name), jnp.float32) for name in PENALTIES}
+    common = {name: np.full(n, getattr(settings, name), np.float32) for name in PENALTIES}
     return {**common, **ensemble.hyperparameters}
 
 

@@ -6,11 +6,10 @@ from enum import IntEnum
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, DTypeLike, Float, Int, UInt32
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.model.ensemble import Ensemble
@@ -111,27 +110,34 @@ def initial_state(ensemble: Ensemble, settings: FitSettings, measures: tuple[str
         seed: seed of the fit.
     """
     n_members = ensemble.n_members
-    dtype = jnp.float32
 
     def empty() -> Float[Array, "*member update"]:
-        return jnp.full((n_members, settings.n_updates), jnp.nan, dtype)
+        return _filled((n_members, settings.n_updates), np.nan)
 
     parameters = eqx.filter(ensemble.networks, ensemble.networks.trainable())
+    # Moments and counts of Adam start at 0.
+    moments = jax.eval_shape(jax.vmap(OPTIMISER.init), parameters)
     history = History(
         **{name: empty() for name in _HISTORY_NAMES}, validation={name: empty() for name in sorted(measures)}
     )
     members = MemberState(
         network=ensemble.networks,
-        optimiser=jax.vmap(OPTIMISER.init)(parameters),
-        phase=jnp.asarray(np.full(n_members, Phase.TRAINING, np.int32)),
-        stopped_at=jnp.full(n_members, -1, jnp.int32),
+        optimiser=jax.tree.map(lambda leaf: _filled(leaf.shape, 0, leaf.dtype), moments),
+        phase=_filled((n_members,), Phase.TRAINING, np.int32),
+        stopped_at=_filled((n_members,), -1, np.int32),
         best=ensemble.networks,
-        best_cost=jnp.full(n_members, jnp.inf, dtype),
-        best_update=jnp.full(n_members, -1, jnp.int32),
-        n_stale=jnp.zeros(n_members, jnp.int32),
+        best_cost=_filled((n_members,), np.inf),
+        best_update=_filled((n_members,), -1, np.int32),
+        n_stale=_filled((n_members,), 0, np.int32),
         history=history,
     )
-    return FitState(jnp.asarray(0, jnp.int32), jnp.asarray(seed, jnp.uint32), members)
+    return FitState(_filled((), 0, np.int32), _filled((), seed, np.uint32), members)
+
+
+def _filled(shape: tuple[int, ...], value: float, dtype: DTypeLike = np.float32) -> Array:
+    """As `jnp.full`, which compiles a program for every shape."""
+    filled: Array = jax.device_put(np.full(shape, value, dtype))
+    return filled
 
 
 def check_resumable(state: FitState, fresh: FitState) -> None:
