@@ -27,7 +27,10 @@ def key(seed: int, *names: str | int) -> PRNGKeyArray:
         *names: what the stream is for, from general to special, e.g. ``"training", "noise"``.
     """
     # Two 32-bit words: 64 bits of the name keep streams apart.
-    return _stream(np.uint32(seed), np.frombuffer(_digest(names)[:8], dtype="<u4").astype(np.uint32))
+    stream: PRNGKeyArray = _stream(
+        np.uint32(seed), np.frombuffer(_digest(names)[:8], dtype="<u4").astype(np.uint32)
+    )
+    return stream
 
 
 @jax.jit

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
@@ -22,6 +23,8 @@ from dynaprobe.training.settings import FitSettings
 from dynaprobe.training.shares import n_segments, n_shares
 from dynaprobe.training.state import MemberState, Phase
 from dynaprobe.training.update import Layout, Member, update_member, validate_member
+
+T = TypeVar("T")
 
 
 def everywhere(tree: Any) -> Any:
@@ -41,13 +44,28 @@ def program_settings(settings: FitSettings) -> FitSettings:
     return FitSettings(**{name: getattr(settings, name) for name in (*looked_at, "clip_norm", "memory_gb")})
 
 
-@partial(jax.jit, static_argnames=("task", "settings"))
 def advance(
     members: Member, start: Int[Array, ""], stop: Int[Array, ""], *, task: AbstractTask, settings: FitSettings
 ) -> MemberState:
     """Updates ``start, ..., stop - 1`` of every member that is still training."""
     mesh, layout = _layout(members, settings.batch_size, task, settings.memory_gb)
+    padded = _padded(members, mesh)
+    return _unpadded(
+        _advance(padded, start, stop, task=task, settings=settings, mesh=mesh, layout=layout), members
+    )
 
+
+@partial(jax.jit, static_argnames=("task", "settings", "mesh", "layout"))
+def _advance(
+    members: Member,
+    start: Int[Array, ""],
+    stop: Int[Array, ""],
+    *,
+    task: AbstractTask,
+    settings: FitSettings,
+    mesh: jax.sharding.Mesh,
+    layout: Layout,
+) -> MemberState:
     def updates(member: Member, start: Array, stop: Array) -> MemberState:
         state, key, penalties = member
 
@@ -66,7 +84,6 @@ def advance(
     return _for_all_members(updates, members, start, stop, mesh=mesh)
 
 
-@partial(jax.jit, static_argnames=("task", "settings"))
 def validate(
     members: Member,
     trials: Trials,
@@ -78,12 +95,54 @@ def validate(
 ) -> MemberState:
     """Validate every member that is still training."""
     mesh, layout = _layout(members, trials.n_trials, task, settings.memory_gb)
+    done, outputs = _validate(_padded(members, mesh), trials, update, patience, mesh=mesh, layout=layout)
+    # By a program of their own, one member at a time: within the other, sums would be compiled in an order that
+    # depends on how outputs come together from the devices.
+    measured = [_measure(task, member, trials) for member in np.asarray(outputs)[: members[0].phase.shape[0]]]
+    noted: MemberState = _noted(
+        _unpadded(done, members), members[0].phase, jax.tree.map(_stacked, *measured), update
+    )
+    return noted
 
-    def one(member: Member, trials: Trials, update: Array, patience: Array) -> MemberState:
-        result: MemberState = jax.lax.cond(
+
+def _stacked(*values: Array) -> Array:
+    stacked: Array = jax.device_put(np.stack([np.asarray(value) for value in values]))
+    return stacked
+
+
+@partial(jax.jit, static_argnames="task")
+def _measure(task: AbstractTask, outputs: Array, trials: Trials) -> dict[str, Array]:
+    return task.performance(outputs, trials)
+
+
+@jax.jit
+def _noted(done: MemberState, phase: Array, measured: dict[str, Array], update: Array) -> MemberState:
+    """Put the measures of the members that were training into the history."""
+    rows = {
+        name: jnp.where((phase == Phase.TRAINING)[:, None], known.at[:, update].set(measured[name]), known)
+        for name, known in done.history.validation.items()
+    }
+    noted: MemberState = eqx.tree_at(lambda state: state.history.validation, done, rows)
+    return noted
+
+
+@partial(jax.jit, static_argnames=("mesh", "layout"))
+def _validate(
+    members: Member,
+    trials: Trials,
+    update: Int[Array, ""],
+    patience: Int[Array, ""],
+    *,
+    mesh: jax.sharding.Mesh,
+    layout: Layout,
+) -> tuple[MemberState, Array]:
+    def one(member: Member, trials: Trials, update: Array, patience: Array) -> tuple[MemberState, Array]:
+        n_outputs = trials.targets.shape[-1]
+        silence = jnp.zeros((trials.n_trials, trials.inputs.shape[1], n_outputs), trials.targets.dtype)
+        result: tuple[MemberState, Array] = jax.lax.cond(
             member[0].phase == Phase.TRAINING,
-            lambda: validate_member(task, trials, member, update, patience, layout=layout),
-            lambda: member[0],
+            lambda: validate_member(trials, member, update, patience, layout=layout),
+            lambda: (member[0], silence),
         )
         return result
 
@@ -93,8 +152,7 @@ def validate(
 def _layout(
     members: Member, n_trials: int, task: AbstractTask, memory_gb: float
 ) -> tuple[jax.sharding.Mesh, Layout]:
-    network = jax.tree.map(lambda leaf: leaf[0], members[0].network)
-    n_units = network.initial_state().size
+    n_units = members[0].network.initial_state().shape[-1]
     mesh = device_mesh(members[0].phase.shape[0], n_shares(n_trials))
     segments = n_segments(
         task.timeline.n_bins, n_trials, n_units, memory_gb=memory_gb, n_devices=mesh.devices.size
@@ -102,27 +160,48 @@ def _layout(
     return mesh, Layout(mesh.shape["share"], segments)
 
 
-def _for_all_members(
-    function: Callable[..., MemberState], members: Member, *shared: Any, mesh: jax.sharding.Mesh
-) -> MemberState:
+def _padded(members: Member, mesh: jax.sharding.Mesh) -> Member:
+    """Equally many members for each row of devices; the last is repeated, out of the race, and takes no time.
+
+    Two at least, and filled up before the program that trains them begins: XLA takes a loop around a single one
+    apart and adds up in another order, so that a member alone got other round-off than one among neighbours.
+    """
+    n_members, n_rows = members[0].phase.shape[0], mesh.shape["member"]
+    n_padding = n_rows * max(2, -(-n_members // n_rows)) - n_members
+    return _repeated_last(members, n_padding) if n_padding else members
+
+
+@partial(jax.jit, static_argnames="n_padding")
+def _repeated_last(members: Member, n_padding: int) -> Member:
+    padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, *([leaf[-1:]] * n_padding)]), members)
+    n_members = members[0].phase.shape[0]
+    phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
+    return (eqx.tree_at(lambda state: state.phase, padded[0], phase), *padded[1:])
+
+
+def _unpadded(done: MemberState, members: Member) -> MemberState:
+    n_members = members[0].phase.shape[0]
+    return done if done.phase.shape[0] == n_members else _first(done, n_members)
+
+
+@partial(jax.jit, static_argnames="n_members")
+def _first(done: MemberState, n_members: int) -> MemberState:
+    first: MemberState = jax.tree.map(lambda leaf: leaf[:n_members], done)
+    return first
+
+
+def _for_all_members(function: Callable[..., T], members: Member, *shared: Any, mesh: jax.sharding.Mesh) -> T:
     """Apply `function` to every member.
 
     One after another, not by vmap: on a CPU the small products of one network are faster than batched ones, its
     activity stays in the cache, and a member's numbers cannot depend on its neighbours.
     """
-    n_members = members[0].phase.shape[0]
-    # Rows of devices take equally many members: the last is repeated, out of the race so that it takes no time.
-    n_padding = -n_members % mesh.shape["member"]
-    padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, *([leaf[-1:]] * n_padding)]), members)
-    phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
-    padded = (eqx.tree_at(lambda state: state.phase, padded[0], phase), *padded[1:])
 
-    def on_device(members: Member, shared: Any) -> MemberState:
-        result: MemberState = jax.lax.map(lambda member: function(member, *shared), members)
+    def on_device(members: Member, shared: Any) -> T:
+        result: T = jax.lax.map(lambda member: function(member, *shared), members)
         return result
 
     across, same = PartitionSpec("member"), PartitionSpec()
     spread = jax.shard_map(on_device, mesh=mesh, in_specs=(across, same), out_specs=across, check_vma=False)
-    done = jax.lax.with_sharding_constraint(spread(padded, shared), NamedSharding(mesh, same))
-    unpadded: MemberState = jax.tree.map(lambda leaf: leaf[:n_members], done)
-    return unpadded
+    done: T = jax.lax.with_sharding_constraint(spread(members, shared), NamedSharding(mesh, same))
+    return done

@@ -186,7 +186,7 @@ def _check_fits(task: AbstractTask, ensemble: Ensemble) -> None:
 def _penalty_weights(ensemble: Ensemble, settings: FitSettings) -> dict[str, jax.Array]:
     n = ensemble.n_members
     common = {name: np.full(n, getattr(settings, name), np.float32) for name in PENALTIES}
-    return {**common, **ensemble.hyperparameters}
+    return {**jax.device_put(common), **ensemble.hyperparameters}
 
 
 def _next_stop(done: int, wanted: int, settings: FitSettings) -> int:

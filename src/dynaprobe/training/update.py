@@ -110,15 +110,13 @@ def update_member(
 
 
 def validate_member(
-    task: AbstractTask,
-    trials: Trials,
-    member: Member,
-    update: Int[Array, ""],
-    patience: Int[Array, ""],
-    *,
-    layout: Layout,
-) -> MemberState:
-    """Measure one training member on the held-out trials after an update; keep its parameters if they are best."""
+    trials: Trials, member: Member, update: Int[Array, ""], patience: Int[Array, ""], *, layout: Layout
+) -> tuple[MemberState, Float[Array, "trial time output"]]:
+    """Cost of one training member on the held-out trials after an update; keeps its parameters if they are best.
+
+    Returns:
+        The member, and its outputs, from which the measures of the task are to be made.
+    """
     state, key, penalties = member
     # Noise as in training, the same at every validation: the member's own stream beside those of its updates.
     key_noise = jax.random.fold_in(key, np.uint32(2**32 - 1))
@@ -128,22 +126,20 @@ def validate_member(
 
     shares = over_shares(of_share, trials, n_columns=layout.n_columns)
     outputs = shares.outputs.reshape(-1, *shares.outputs.shape[2:])
-    measures = task.performance(outputs, trials)
     validation_cost, validation_loss = added_up((shares.cost, shares.loss))
     better = validation_cost < state.best_cost
     n_stale = jnp.where(better, 0, state.n_stale + 1)
     stops = n_stale >= patience
     past = state.history
     history = eqx.tree_at(
-        lambda h: (h.validation_cost, h.validation_loss, h.validation),
+        lambda h: (h.validation_cost, h.validation_loss),
         past,
         (
             past.validation_cost.at[update].set(validation_cost),
             past.validation_loss.at[update].set(validation_loss),
-            {name: past.validation[name].at[update].set(value) for name, value in measures.items()},
         ),
     )
-    return MemberState(
+    validated = MemberState(
         network=state.network,
         optimiser=state.optimiser,
         phase=jnp.where(stops, Phase.OUT_OF_PATIENCE, state.phase).astype(jnp.int32),
@@ -154,6 +150,7 @@ def validate_member(
         n_stale=n_stale,
         history=history,
     )
+    return validated, outputs
 
 
 def _choose(condition: Array, yes: Any, no: Any) -> Any:
