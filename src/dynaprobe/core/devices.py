@@ -56,9 +56,13 @@ def prepare_devices(n_devices: int | None = None) -> None:
             jax.config.update("jax_num_cpu_devices", n_devices or n_cores())
         except RuntimeError:  # JAX has started: what it has is what there is
             return
-    missing = [flag for word, flag in FLAGS.items() if word not in flags]
-    os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
+    os.environ["XLA_FLAGS"] = _with_flags(flags)
     _use_compilation_cache()
+
+
+def _with_flags(flags: str) -> str:
+    missing = [flag for word, flag in FLAGS.items() if word not in flags]
+    return " ".join([*flags.split(), *missing])
 
 
 def device_mesh(n_members: int, n_shares: int = 1) -> jax.sharding.Mesh:
@@ -111,9 +115,8 @@ def cache_folder() -> Path | None:
 
 def one_core_environment() -> dict[str, str]:
     """Environment variables for a process that keeps to one device and one thread, beside others."""
-    flags = os.environ.get("XLA_FLAGS", "")
     pinned = dict.fromkeys(_THREAD_VARIABLES, "1")
-    return {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": f"{flags} {THREADS_FLAG}".strip(), **pinned}
+    return {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": _with_flags(os.environ.get("XLA_FLAGS", "")), **pinned}
 
 
 def limit_memory(memory_gb: float | None) -> None:

@@ -50,9 +50,9 @@ def advance(
     """Updates ``start, ..., stop - 1`` of every member that is still training."""
     mesh, layout = _layout(members, settings.batch_size, task, settings.memory_gb)
     padded = _padded(members, mesh)
-    return _unpadded(
-        _advance(padded, start, stop, task=task, settings=settings, mesh=mesh, layout=layout), members
-    )
+    done = _advance(padded, start, stop, task=task, settings=settings, mesh=mesh, layout=layout)
+    advanced: MemberState = _unpadded(done, members)
+    return advanced
 
 
 @partial(jax.jit, static_argnames=("task", "settings", "mesh", "layout"))
@@ -152,7 +152,7 @@ def _validate(
 def _layout(
     members: Member, n_trials: int, task: AbstractTask, memory_gb: float
 ) -> tuple[jax.sharding.Mesh, Layout]:
-    n_units = members[0].network.initial_state().shape[-1]
+    n_units = jax.eval_shape(jax.vmap(lambda network: network.initial_state()), members[0].network).shape[-1]
     mesh = device_mesh(members[0].phase.shape[0], n_shares(n_trials))
     segments = n_segments(
         task.timeline.n_bins, n_trials, n_units, memory_gb=memory_gb, n_devices=mesh.devices.size
@@ -160,7 +160,8 @@ def _layout(
     return mesh, Layout(mesh.shape["share"], segments)
 
 
-def _padded(members: Member, mesh: jax.sharding.Mesh) -> Member:
+# The axis member changes its length in these four, which a shape checker would take for a mistake.
+def _padded(members: Any, mesh: jax.sharding.Mesh) -> Any:
     """Equally many members for each row of devices; the last is repeated, out of the race, and takes no time.
 
     Two at least, and filled up before the program that trains them begins: XLA takes a loop around a single one
@@ -172,22 +173,21 @@ def _padded(members: Member, mesh: jax.sharding.Mesh) -> Member:
 
 
 @partial(jax.jit, static_argnames="n_padding")
-def _repeated_last(members: Member, n_padding: int) -> Member:
+def _repeated_last(members: Any, n_padding: int) -> Any:
     padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, *([leaf[-1:]] * n_padding)]), members)
     n_members = members[0].phase.shape[0]
     phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
     return (eqx.tree_at(lambda state: state.phase, padded[0], phase), *padded[1:])
 
 
-def _unpadded(done: MemberState, members: Member) -> MemberState:
+def _unpadded(done: Any, members: Any) -> Any:
     n_members = members[0].phase.shape[0]
     return done if done.phase.shape[0] == n_members else _first(done, n_members)
 
 
 @partial(jax.jit, static_argnames="n_members")
-def _first(done: MemberState, n_members: int) -> MemberState:
-    first: MemberState = jax.tree.map(lambda leaf: leaf[:n_members], done)
-    return first
+def _first(done: Any, n_members: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:n_members], done)
 
 
 def _for_all_members(function: Callable[..., T], members: Member, *shared: Any, mesh: jax.sharding.Mesh) -> T:
