@@ -64,7 +64,7 @@ def _run(*words: str | Path) -> str:
 def _processes(scratch: Path, *, quick: bool) -> list[Row]:
     """Both have a filled cache of compiled programs: `alternate` calls each once before."""
     settings = scratch / "sweep.toml"
-    n_updates, n_seeds = (20, 2) if quick else (1200, N_NETWORKS // 2)
+    n_updates, n_seeds = (20, 2) if quick else (600, N_NETWORKS // 2)
     settings.write_text(SETTINGS.format(n_updates=n_updates, n_seeds=n_seeds), encoding="utf-8")
     count = iter(range(1000))
 

@@ -88,8 +88,6 @@ def test_twenty_kills_lose_nothing_compute_nothing_twice_and_change_no_bit(tmp_p
         after = finished(out) if out.is_dir() else {}
         assert {name: after.get(name) for name in before} == before, f"kill {k} lost or changed a finished job"
         before = after
-        if len(before) == N_JOBS:
-            break
     ended = subprocess.run(command(settings, out), check=True, capture_output=True, text=True)
     after = finished(out)
     assert {name: after.get(name) for name in before} == before
@@ -98,8 +96,8 @@ def test_twenty_kills_lose_nothing_compute_nothing_twice_and_change_no_bit(tmp_p
     for file in (out / "networks").glob("*.nc"):
         check_whole(file)
     assert list((out / "checkpoints").glob("[!.]*")) == list((out / "claims").iterdir()) == []
+    record_property("kills", n_kills)  # a sweep whose jobs are all finished may end before it is killed
     assert n_kills >= 10
-    record_property("kills", n_kills)
     assert f"{N_JOBS - len(before)} networks trained" in ended.stdout
 
 
