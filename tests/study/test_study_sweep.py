@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -48,6 +50,14 @@ def test_a_job_keeps_its_name_in_another_grid():
     assert alone.id in {job.id for job in grid(Both(), AXES, seeds=[0, 1])}
 
 
+def test_a_job_keeps_its_name_when_its_grid_gains_an_axis():
+    """What was computed before the axis was added holds the axis at the value that it had anyway."""
+    before = {job.id for job in grid(Both(), {"network.activation": ["tanh", "relu"]}, seeds=[0, 1])}
+    assert before < {job.id for job in grid(Both(), AXES, seeds=[0, 1])}
+    turned = grid(Both(), dict(reversed(AXES.items())), seeds=[0, 1])
+    assert {job.id for job in turned} == {job.id for job in grid(Both(), AXES, seeds=[0, 1])}
+
+
 def test_a_job_with_other_numbers_has_another_name():
     first = grid(Both(), {}, seeds=[0])[0]
     other = grid(Both(fit=Fit(n_updates=6)), {}, seeds=[0])[0]
@@ -67,12 +77,15 @@ def test_groups_differ_only_in_what_members_may_differ():
     assert {job.settings.network.activation for job in groups[0]} == {"tanh"}
 
 
-def test_a_job_with_many_labels_has_a_name_that_a_file_can_have():
-    labels = {f"label_{k}": "a/long value, with everything" for k in range(30)}
-    job = Job(Both(), 3, labels)
-    assert len(job.id) < 150
-    assert "/" not in job.id
-    assert Job(Both(), 3, {}).id.rsplit("-", 1)[-1] == job.id.rsplit("-", 1)[-1]
+def test_a_name_is_readable_and_can_be_that_of_a_file():
+    class Titled(Both):
+        @property
+        def title(self) -> str:
+            return "../a/long value, with everything " * 30
+
+    job = Job(Titled(), 3)
+    assert re.fullmatch(r"a_long_value_with_everything[\w.]{0,14}-s3-[0-9a-f]{12}", job.id)
+    assert re.fullmatch(r"s3-[0-9a-f]{12}", Job(Both(), 3).id)
 
 
 def test_an_axis_that_is_no_setting_is_refused():

@@ -56,6 +56,11 @@ class JobSettings(Settings):
     network: NetworkSettings = NetworkSettings()
     fit: FitSettings = FitSettings()
 
+    @property
+    def title(self) -> str:
+        """The readable part of a job's name."""
+        return f"{self.network.activation}-{self.network.n_units}"
+
     @model_validator(mode="before")
     @classmethod
     def _task_of_its_class(cls, values: Any) -> Any:

@@ -44,8 +44,8 @@ class Job(Generic[S]):
             "settings": self.settings.model_dump(mode="json"),
         }
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        # It becomes the name of a file, which may not be long.
-        readable = "-".join(_short(value) for value in self.labels.values())[:100]
+        # Labels have no part in it: they change with the grid that a setting stands in.
+        readable = _short(getattr(self.settings, "title", ""))
         return "-".join(part for part in (readable, f"s{self.seed}", digest) if part)
 
     @property
@@ -111,4 +111,6 @@ def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[
 
 def _short(value: Any) -> str:
     # The name becomes that of a file: what a list or a text holds besides letters and digits gives way.
-    return f"{value:g}" if isinstance(value, float | int) else re.sub(r"[^\w.+]+", "_", str(value)).strip("_")[:40]
+    return (
+        f"{value:g}" if isinstance(value, float | int) else re.sub(r"[^\w.+]+", "_", str(value)).strip("_.")[:40]
+    )
