@@ -73,6 +73,17 @@ def test_a_table_goes_to_csv_and_parquet(tmp_path, store, dynaprobe):
     assert len(pd.read_parquet(tmp_path / "t.parquet")) == 6
 
 
+def test_a_store_of_another_format_is_refused_and_not_shown(store, dynaprobe):
+    store.manifest_path.write_text(
+        store.manifest_path.read_text().replace('"format_version": 1', '"format_version": 2')
+    )
+    code, out, err = dynaprobe("runs", store.folder)
+    assert code != 0
+    assert "format_version must be 1, but got 2" in " ".join(err.split())
+    assert "job-1" not in out
+    assert not store.path("index.jsonl").exists()
+
+
 def test_failures_work_in_progress_and_damage_are_told(store, dynaprobe):
     store.note_failure("job-9", "the process ran out of memory (try 3 of 3)", n_tries=3)
     claim = store.claim("job-8")

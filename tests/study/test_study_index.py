@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 import numpy as np
@@ -73,6 +74,27 @@ def test_a_damaged_result_is_a_row_that_says_so(tmp_path):
     assert list(table["status"]) == ["converged", "damaged"]
     assert "job-00002.nc must be a whole netCDF file" in table["reason"].iloc[1]
     assert list(store_index.damaged(tmp_path)) == ["job-00002.nc"]
+
+
+def test_what_could_not_be_read_is_looked_at_again(tmp_path, monkeypatch):
+    put(tmp_path, 1)
+
+    def refuses(path):
+        raise DataError(path.name, rule="be a readable result", received="Stale file handle", remedy="Wait")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_index, "read_facts", refuses)
+        assert rows_of(tmp_path)[0]["status"] == "damaged"
+    assert rows_of(tmp_path)[0]["status"] == "converged"
+
+
+def test_a_file_that_is_set_aside_while_the_folder_is_read_is_no_row(tmp_path, monkeypatch):
+    put(tmp_path, 1)
+    put(tmp_path, 2)
+    listed = list(os.scandir(tmp_path / "networks"))
+    (tmp_path / "networks" / "job-00002.nc").unlink()
+    monkeypatch.setattr(store_index.os, "scandir", lambda _: listed)
+    assert [row["id"] for row in rows_of(tmp_path)] == ["job-00001"]
 
 
 def test_temporary_and_set_aside_files_are_no_results(tmp_path):

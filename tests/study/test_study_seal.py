@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.store_files import check_whole, read_tree, write_tree
 from dynaprobe.study.store_folder import ResultFolder
-from dynaprobe.study.store_seal import read_facts, seal, unseal
+from dynaprobe.study.store_seal import NotJudgedError, read_facts, seal, unseal
 
 FACTS = {"id": "a", "score": 0.5, "nested": {"list": [1, 2], "text": "θ"}, "none": None}
 
@@ -94,6 +97,25 @@ def test_a_later_seal_is_refused_and_not_misread(path):
     for read in (read_tree, read_facts, check_whole):
         with pytest.raises(DataError, match=r"seal must be of version 1, but got version 2.*or a later one"):
             read(path)
+
+
+def test_what_cannot_be_judged_is_not_set_aside(path, monkeypatch):
+    """Rights and networks come back; a file of a later version is somebody's result."""
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"dynaprobe-seal 0001", b"dynaprobe-seal 0002"))
+    with pytest.raises(NotJudgedError, match="seal must be of version 1"):
+        ResultFolder(path.parent).has("x")
+    path.write_bytes(whole)
+
+    def refuses(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuses)
+        with pytest.raises(NotJudgedError, match=r"x\.nc must be readable, but got Permission denied\. Check who"):
+            ResultFolder(path.parent).has("x")
+    assert path.read_bytes() == whole
+    assert not path.with_suffix(".damaged").exists()
 
 
 def test_a_file_without_a_seal_is_read_as_before(path):

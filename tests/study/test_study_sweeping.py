@@ -73,6 +73,16 @@ def test_what_has_a_result_is_left_alone_and_what_is_damaged_is_not(store):
     assert again.n_jobs == len(again.already) == 4
 
 
+def test_a_damaged_file_that_nobody_has_set_aside_is_no_result(store):
+    """Its name is there, but every process ended before it could look."""
+    (job,) = tiny_jobs(1, [0.0])
+    store.path("networks").mkdir()
+    store.path("networks", f"{job.id}.nc").write_bytes(b"half a file")
+    report = run_sweep([job], store, Scripted(lambda _: Outcome("died", "gone")))
+    assert report.failures == {job.id: "gone (try 3 of 3)"}
+    assert report.by_others == ()
+
+
 def test_the_same_job_twice_is_one(store):
     engine = Scripted(doing(store))
     assert run_sweep(tiny_jobs() + tiny_jobs(), store, engine, n_members=8).n_jobs == 4

@@ -98,8 +98,12 @@ def runs(
     """Show the results of a store as a table, also while a sweep is at work."""
     from dynaprobe.study.filters import matching, sorted_by
     from dynaprobe.study.store_index import table_of, write_table
+    from dynaprobe.study.store_sweep import SweepStore
 
     progress = TerminalProgress()
+    store = SweepStore(folder)
+    if store.manifest_path.is_file():
+        store.check()
     table = table_of(folder)
     total = len(table)
     if where is not None:

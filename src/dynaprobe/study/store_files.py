@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.study.store_seal import seal, unseal
+from dynaprobe.study.store_seal import NotJudgedError, seal, unseal
 
 if TYPE_CHECKING:  # half a second, which a table of runs does not need
     import pandas as pd
@@ -180,6 +180,7 @@ def check_whole(path: Path) -> None:
     """Compare a file with its checksum; one without a checksum is whole if it can be read.
 
     Raises:
+        NotJudgedError: when it cannot be read at present, or not by this version.
         DataError: when the file is missing or damaged.
     """
     _, facts = unseal(_bytes(path), path)
@@ -199,7 +200,14 @@ def _bytes(path: Path) -> bytes:
             where=path.parent,
         ) from None
     except OSError as error:
-        raise _not_whole(path, error.strerror or str(error)) from None
+        # Of rights, or of a network: the content may be sound.
+        raise NotJudgedError(
+            path.name,
+            rule="be readable",
+            received=error.strerror or str(error),
+            remedy="Check who may read it, and the disk; it was not touched",
+            where=path.parent,
+        ) from None
 
 
 def _not_whole(path: Path, received: str) -> DataError:

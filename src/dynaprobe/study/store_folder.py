@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.store_files import check_whole, read_tree, write_atomically, write_tree
-from dynaprobe.study.store_seal import read_facts
+from dynaprobe.study.store_seal import NotJudgedError, read_facts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,18 +62,28 @@ class ResultFolder:
         return read_tree(self.folder / f"{name}.nc")
 
     def is_whole(self, name: str) -> bool:
-        """Whether ``NAME.nc`` is there and agrees with its checksum."""
+        """Whether ``NAME.nc`` is there and agrees with its checksum.
+
+        Raises:
+            NotJudgedError: when the file cannot be read at present, or not by this version.
+        """
         path = self.folder / f"{name}.nc"
         if not path.is_file():
             return False
         try:
             check_whole(path)
+        except NotJudgedError:
+            raise
         except DataError:
             return False
         return True
 
     def has(self, name: str) -> bool:
-        """Whether ``NAME.nc`` is there and whole; a damaged file counts as absent and is set aside."""
+        """Whether ``NAME.nc`` is there and whole; a damaged file counts as absent and is set aside.
+
+        Raises:
+            NotJudgedError: as `is_whole`; the file stays where it is.
+        """
         whole = self.is_whole(name)
         path = self.folder / f"{name}.nc"
         if not whole and path.is_file():

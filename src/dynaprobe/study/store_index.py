@@ -66,10 +66,14 @@ def _refreshed(folder: Path) -> tuple[list[str], list[list[Any]]]:
     for entry in os.scandir(networks):
         if not entry.name.endswith(".nc") or entry.name.startswith("."):
             continue
-        facts = entry.stat()
+        try:
+            facts = entry.stat()
+        except FileNotFoundError:  # set aside by a sweep at work since the folder was listed
+            continue
         stamp = [facts.st_size, facts.st_mtime_ns]
         before = known.get(entry.name)
-        if before is not None and before[0] == stamp:
+        # What could not be read may be readable now, by others than those who may write to the index.
+        if before is not None and before[0] == stamp and before[1][places["status"]] != "damaged":
             now[entry.name] = before
             continue
         row = _row(Path(entry.path))
@@ -156,7 +160,9 @@ def _read(index: Path) -> tuple[list[str], dict[str, Any]]:
         first, _, rest = index.read_text(encoding="utf-8").partition("\n")
         if json.loads(first) == {"index": INDEX_VERSION}:
             known = json.loads(rest)
-            return known["columns"], known["rows"]
+            columns, rows = known["columns"], known["rows"]
+            if columns[: len(_FIRST)] == list(_FIRST) and isinstance(rows, dict):
+                return columns, rows
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return list(_FIRST), {}

@@ -28,6 +28,10 @@ _FOOTER_LENGTH = len(f"\n{_MARK} 0000 0000000000 {'0' * 64}\n")
 _TAIL = 16_384
 
 
+class NotJudgedError(DataError):
+    """A file that cannot be read at present, or not by this version: nobody can say whether it is damaged."""
+
+
 def seal(content: bytes, facts: Mapping[str, Any]) -> bytes:
     """The content followed by its seal.
 
@@ -45,7 +49,8 @@ def unseal(data: bytes, where: Path) -> tuple[bytes, dict[str, Any] | None]:
     """Content and facts of a sealed file; a file without a seal is all content, its facts None.
 
     Raises:
-        DataError: when the content is not what was sealed, or the seal is of a later version.
+        NotJudgedError: when the seal is of a later version.
+        DataError: when the content is not what was sealed.
     """
     found = _footer(data[-_FOOTER_LENGTH:], where)
     if found is None:
@@ -90,7 +95,7 @@ def _footer(footer: bytes, where: Path) -> tuple[int, str] | None:
     if matched is None:
         return None
     if int(matched[1]) != SEAL_VERSION:
-        raise DataError(
+        raise NotJudgedError(
             "seal",
             rule=f"be of version {SEAL_VERSION}",
             received=f"version {int(matched[1])}",

@@ -12,7 +12,7 @@ from dynaprobe.study.engines import Engine
 from dynaprobe.study.jobs import JobSettings
 from dynaprobe.study.pieces import Outcome, Piece, pieces_of
 from dynaprobe.study.progress import Board, Running, Silent, View
-from dynaprobe.study.store_seal import read_facts
+from dynaprobe.study.store_seal import NotJudgedError, read_facts
 from dynaprobe.study.store_sweep import SweepStore
 from dynaprobe.study.sweep import Job
 
@@ -52,11 +52,17 @@ class _Lead:
     def __init__(self, jobs: Sequence[str], store: SweepStore, board: Board, *, n_tries: int) -> None:
         self._store, self._board, self._most = store, board, n_tries
         self._all = frozenset(jobs)
-        self.whole = {job for job in jobs if store.is_whole(f"networks/{job}")}
+        self.whole = {job for job in jobs if self._is_whole(job)}
         self.computed: list[str] = []
         self.failures: dict[str, str] = {}
         self.n_tries: Counter[str] = Counter()
         self._reached: dict[str, int] = {}
+
+    def _is_whole(self, job: str) -> bool:
+        try:
+            return self._store.is_whole(f"networks/{job}")
+        except NotJudgedError:  # the process that is given the job says why
+            return False
 
     @property
     def n_done(self) -> int:
@@ -87,8 +93,11 @@ class _Lead:
     def _remains(self, piece: Piece, outcome: Outcome) -> list[Piece]:
         """What of a piece is to be tried again, and how."""
         self.computed += outcome.computed
-        there = self._store.finished()
+        # Of a piece that is done the worker has read every file; else a damaged one may still have its name.
+        there = self._store.finished() if outcome.kind == "done" else self.whole | set(outcome.computed)
         missing = tuple(job for job in piece.jobs if job.id not in there)
+        if outcome.kind != "done":
+            missing = tuple(job for job in missing if not self._is_whole(job.id))
         if not missing or outcome.kind in ("done", "busy"):
             return [replace(piece, jobs=missing)] if missing else []
         self._count(missing)
