@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import jax
@@ -124,6 +125,8 @@ def test_a_job_that_diverges_is_a_finished_result(tmp_path):
             "failed",
             "the process ran out of memory (RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes)",
         ),
+        (OSError(errno.ENOSPC, "No space left on device"), "stop", "OSError: [Errno 28] No space left on device"),
+        (ConnectionResetError("by a server"), "failed", "ConnectionResetError: by a server"),
         (ZeroDivisionError("float division"), "failed", "ZeroDivisionError: float division"),
         (WriteError("x.nc", rule="be written", received="No space left on device", remedy="Free some"), "stop",
          "x.nc must be written, but got No space left on device. Free some."),

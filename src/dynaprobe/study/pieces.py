@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Sequence
@@ -149,6 +150,10 @@ def work(text: str) -> str:
             return Outcome("stop", str(error), tuple(computed)).to_text()
         except DynaprobeError as error:
             return Outcome("failed", str(error), tuple(computed)).to_text()
+        except OSError as error:
+            # A full disk meets trackers and caches as well, and will not meet only them.
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+            return Outcome("stop" if full else "failed", _said(error), tuple(computed)).to_text()
         except MemoryError:
             return Outcome("failed", "the process ran out of memory", tuple(computed)).to_text()
         except Exception as error:  # one job must not take the others with it
