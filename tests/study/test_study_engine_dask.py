@@ -194,14 +194,18 @@ def test_a_worker_writes_and_reads_results_without_locks_of_the_cluster(tmp_path
 
 
 def test_no_scheduler_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(engine_dask, "PATIENCE_S", 0.0)
+    said = []
+    monkeypatch.setattr(engine_dask, "TICK_S", 0.05)
+    monkeypatch.setattr(engine_dask, "PATIENCE_S", 0.5)
     monkeypatch.setattr(engine_dask, "CONNECT_S", 0.3)
     (piece,) = pieces_of(JOBS[:1], Path("nowhere"), n_members=1)
     with (
-        closing(DaskEngine(lambda: f"tcp://127.0.0.1:{free_port()}")) as engine,
+        closing(DaskEngine(lambda: f"tcp://127.0.0.1:{free_port()}", say=said.append)) as engine,
         pytest.raises(SettingsError, match=r"--scheduler must be the address of a Dask scheduler.*dask scheduler"),
     ):
         list(engine.run([piece]))
+    assert len(said) == 1
+    assert "No scheduler answers at tcp://127.0.0.1:" in said[0]
 
 
 def test_the_script_for_slurm_says_what_the_table_says():
@@ -233,12 +237,47 @@ def test_every_queue_has_its_own_words(kind, mark):
     [
         ("torque", {}, "--cluster must be one of slurm, pbs, sge, lsf, htcondor, oar, but got torque"),
         ("slurm", {"memory": "8GB"}, "cluster.cores must be given"),
+        ("slurm", {**QUEUE, "cores": 0}, "cluster.cores must be given as a whole number from 1, but got 0"),
+        (
+            "slurm",
+            {**QUEUE, "n_jobs": "two"},
+            "cluster.n_jobs must be given as a whole number from 1, but got two",
+        ),
+        ("slurm", {**QUEUE, "memory": 64}, 'cluster.memory must be given as a text such as "32GB", but got 64'),
+        (
+            "slurm",
+            {**QUEUE, "job_script_prologue": "module load python"},
+            "cluster.job_script_prologue must be given as a list of lines, but got module load python",
+        ),
         ("slurm", {**QUEUE, "walltme": "1:00"}, "cluster must hold options of SLURMCluster, but got .*walltme"),
     ],
 )
 def test_a_table_that_a_queue_does_not_take_is_a_sentence(kind, options, sentence):
     with pytest.raises(SettingsError, match=sentence):
         job_script(kind, options)
+
+
+def test_a_machine_without_the_queue_is_a_sentence(tmp_path, monkeypatch):
+    """Dask would write it to a log and wait for workers for ever."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        SettingsError, match="--cluster must be started where sbatch can be run, but got slurm on a"
+    ):
+        QueueEngine("slurm", QUEUE)
+
+
+def test_a_scheduler_without_workers_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_dask, "TICK_S", 0.05)
+    options = {"host": "127.0.0.1", "dashboard_address": None, "protocol": "tcp"}
+    (piece,) = pieces_of(JOBS[:1], tmp_path, n_members=1)
+    said = []
+    with (
+        distributed.LocalCluster(n_workers=0, **options) as cluster,
+        closing(DaskEngine(lambda: cluster.scheduler_address, say=said.append)) as engine,
+    ):
+        running = engine.run([piece])
+        assert [next(running) for _ in range(3)] == [None] * 3
+    assert said == ["The scheduler has no workers; the sweep goes on as soon as one joins"]
 
 
 def test_options_that_exclude_each_other_are_refused():

@@ -6,7 +6,9 @@ all machines see. So nothing is lost with a scheduler: pieces that are not done 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +46,7 @@ class DaskEngine:
         self._dask = import_dask()
         self._address, self._say = address, say
         self._client: Any = None
+        self._said_alone = False
 
     def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
         """See `dynaprobe.study.engines.Engine`.
@@ -76,6 +79,7 @@ class DaskEngine:
                 futures = {}
                 self._lost()
             elif not ended:
+                self._tell_if_alone()
                 yield None
 
     def close(self) -> None:
@@ -89,6 +93,7 @@ class DaskEngine:
         if self._client is not None:
             return self._client
         deadline = time.monotonic() + PATIENCE_S
+        said = False
         while True:
             address = self._address()
             try:
@@ -101,9 +106,21 @@ class DaskEngine:
                         received=f"{address} ({type(error).__name__})",
                         remedy="Start it with: dask scheduler; then give the address it prints",
                     ) from None
+                if not said:
+                    self._say(f"No scheduler answers at {address} yet; waiting for it up to {PATIENCE_S:g} s")
+                said = True
                 time.sleep(TICK_S)
                 continue
             return self._client
+
+    def _tell_if_alone(self) -> None:
+        """Say once that nobody is there to do the work, and again when the last worker has gone."""
+        # Of a connection that has just ended the next round says more.
+        with contextlib.suppress(OSError, TimeoutError, self._dask.TimeoutError):
+            alone = not self._client.scheduler_info().get("workers")
+            if alone and not self._said_alone:
+                self._say("The scheduler has no workers; the sweep goes on as soon as one joins")
+            self._said_alone = alone
 
     def _wait(self, futures: Mapping[Any, Piece]) -> None:
         try:
@@ -182,7 +199,17 @@ class QueueEngine(DaskEngine):
             SettingsError: an unknown queue or option, or nothing to submit with.
         """
         self._cluster = make_cluster(kind, options)
-        n_jobs = int(options.get("n_jobs", 1))
+        n_jobs = options.get("n_jobs", 1)
+        submit = str(self._cluster.job_cls.submit_command).split()[0]
+        if shutil.which(submit) is None:
+            # Without it Dask would wait for workers for ever.
+            self._cluster.close(timeout=10)
+            raise SettingsError(
+                "--cluster",
+                rule=f"be started where {submit} can be run",
+                received=f"{kind} on a machine without it",
+                remedy="Start the sweep on a login node of the cluster, or choose another queue",
+            )
         # Adapting, not scaling: a job that the queue has ended, at its limit or for someone else, is replaced.
         self._cluster.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs, interval="10s")
         super().__init__(lambda: str(self._cluster.scheduler_address), say=say)
@@ -219,15 +246,8 @@ def make_cluster(kind: str, options: Mapping[str, Any]) -> Any:
             received="a Python without it",
             remedy="Run pip install 'dynaprobe[cluster]'",
         ) from None
-    missing = [name for name in ("cores", "memory") if name not in options]
-    if missing:
-        raise SettingsError(
-            f"cluster.{missing[0]}",
-            rule="be given",
-            received="nothing",
-            remedy='For example [cluster] with cores = 16, memory = "32GB", walltime = "24:00:00"',
-        )
-    cores = int(options["cores"])
+    _check_table(options)
+    cores = options["cores"]
     rest = {name: value for name, value in options.items() if name not in _OURS}
     exports = [f"export {name}='{value}'" for name, value in one_core_environment().items()]
     prologue = [*rest.pop("job_script_prologue", []), *exports]
@@ -237,9 +257,37 @@ def make_cluster(kind: str, options: Mapping[str, Any]) -> Any:
         raise SettingsError(
             "cluster",
             rule=f"hold options of {QUEUES[kind]}",
-            received=str(error),
+            received=str(error).splitlines()[0],
             remedy="They are in the documentation of dask-jobqueue",
         ) from None
+
+
+def _check_table(options: Mapping[str, Any]) -> None:
+    """What dask-jobqueue would take without a word, or misread."""
+    rules = {
+        "n_jobs": ("a whole number from 1", _is_count),
+        "cores": ("a whole number from 1", _is_count),
+        "memory": ('a text such as "32GB"', lambda value: isinstance(value, str)),
+        "job_script_prologue": ("a list of lines", _is_lines),
+        "job_extra_directives": ("a list of lines", _is_lines),
+    }
+    for name, (rule, holds) in rules.items():
+        needed = name in ("cores", "memory") and name not in options
+        if needed or (name in options and not holds(options[name])):
+            raise SettingsError(
+                f"cluster.{name}",
+                rule=f"be given as {rule}",
+                received="nothing" if needed else options[name],
+                remedy='For example [cluster] with cores = 16, memory = "32GB", walltime = "24:00:00"',
+            )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_lines(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(line, str) for line in value)
 
 
 def job_script(kind: str, options: Mapping[str, Any]) -> str:
