@@ -15,7 +15,7 @@ from sweep_parts import TINY, bits, open_store, tiny_jobs
 
 from dynaprobe.core import devices
 from dynaprobe.core.settings import parse
-from dynaprobe.study.engine_local import LocalEngine
+from dynaprobe.study.engine_local import LocalEngine, said_at_end
 from dynaprobe.study.jobs import JobSettings
 from dynaprobe.study.pieces import pieces_of, work
 from dynaprobe.study.sweep import Job
@@ -121,3 +121,18 @@ def test_a_job_that_needs_too_much_memory_fails_alone(tmp_path, cached):
     assert "memory" in reason
     assert "try 2 of 2" in reason
     assert store.failures() == report.failures
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "sentence"),
+    [
+        (0, "", "the process ended with code 0"),
+        (1, "File x\nImportError: y\n\n", "the process ended with code 1; its last words: ImportError: y"),
+        (-9, "", "the process ended by signal 9 (SIGKILL), as when memory runs out or someone kills it"),
+        (-11, "MemoryError: a\nb",
+         "the process ran out of memory and ended by signal 11 (SIGSEGV); its last words: b"),
+        (-40, "", "the process ended by signal 40"),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_process_is_one_sentence(code, log, sentence):
+    assert said_at_end(code, log) == sentence

@@ -46,7 +46,10 @@ def sweep(
         int | None, typer.Option(min=1, help="Processes of this machine; one per core, if not given.")
     ] = None,
     memory_gb: Annotated[
-        float | None, typer.Option(min=0.5, help="Limit of memory for each process of this machine.")
+        float | None,
+        typer.Option(
+            min=2, help="Limit of memory (addresses, in GB) for each process of this machine; 3 or more."
+        ),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.")

@@ -17,8 +17,9 @@ from dynaprobe.core.devices import n_cores, one_core_environment
 from dynaprobe.study.pieces import Outcome, Piece
 
 TICK_S = 0.5
-# Of what a process said before it ended, as much as fits into a sentence.
-_LAST_WORDS = 300
+# Of what a process said before it ended, as much is read; its last line goes into the sentence.
+_LAST_WORDS = 2000
+_OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "RESOURCE_EXHAUSTED")
 
 
 class LocalEngine:
@@ -80,6 +81,26 @@ class LocalEngine:
             yield piece, outcome
 
 
+def said_at_end(code: int, log: str) -> str:
+    """How a process ended, in words.
+
+    Args:
+        code: its exit code; minus the signal, if one ended it.
+        log: the end of what it said.
+    """
+    how = f"with code {code}"
+    if code < 0:
+        known = -code in {one.value for one in signal.Signals}
+        how = f"by signal {-code}" + (f" ({signal.Signals(-code).name})" if known else "")
+        if -code == signal.SIGKILL:
+            how += ", as when memory runs out or someone kills it"
+    words = next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")[-300:]
+    said = f"; its last words: {words}" if words else ""
+    # A library that gets no memory often ends in some other way than by saying so last.
+    ran_out = any(mark in log for mark in _OUT_OF_MEMORY)
+    return ("the process ran out of memory and ended " if ran_out else "the process ended ") + how + said
+
+
 class _Worker:
     """A process of `dynaprobe.study.worker`."""
 
@@ -115,13 +136,7 @@ class _Worker:
     def _end(self) -> str:
         code = self._process.wait()
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS))
-        words = " ".join(self._log.read().decode(errors="replace").split())
-        how = f"with code {code}"
-        if code < 0:
-            how = f"by signal {-code} ({signal.Signals(-code).name})"
-            if -code == signal.SIGKILL:
-                how += ", as when memory runs out or someone kills it"
-        return f"the process ended {how}" + (f"; its last words: {words}" if words else "")
+        return said_at_end(code, self._log.read().decode(errors="replace"))
 
     def close(self) -> None:
         """End the process."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import time
+import os
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,11 +71,18 @@ class SweepStore(ResultFolder):
             about = {"kind": "sweep", "format_version": SWEEP_FORMAT_VERSION}
             write_json(self.manifest_path, {**about, "created": created, "dynaprobe": __version__})
         self.check()
-        for leftover in self.folder.rglob(".*.tmp*"):
-            # Others may be writing at this moment.
-            with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER_S:
-                    leftover.unlink()
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove temporary files of processes that were killed; others may be writing theirs at this moment."""
+        # In a folder where nobody may write there is nothing to clear; that it is so is said at the first result.
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=self.folder) as written:
+            # Of the clock that files are stamped by, which may not be the one of this machine.
+            now = os.fstat(written.fileno()).st_mtime
+            for leftover in self.folder.rglob(".*.tmp*"):
+                with contextlib.suppress(OSError):
+                    if now - leftover.stat().st_mtime > ABANDONED_AFTER_S:
+                        leftover.unlink()
 
     def check(self) -> None:
         """Refuse a folder that is no store of sweeps, or one of another format.
