@@ -47,9 +47,7 @@ def sweep(
     ] = None,
     memory_gb: Annotated[
         float | None,
-        typer.Option(
-            min=2, help="Limit of memory (addresses, in GB) for each process of this machine; 3 or more."
-        ),
+        typer.Option(min=3, help="Limit of memory (addresses, in GB) for each process of this machine."),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler whose workers do the work.")

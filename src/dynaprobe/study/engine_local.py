@@ -19,7 +19,7 @@ from dynaprobe.study.pieces import Outcome, Piece
 TICK_S = 0.5
 # Of what a process said before it ended, as much is read; its last line goes into the sentence.
 _LAST_WORDS = 2000
-_OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "RESOURCE_EXHAUSTED")
+_OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "RESOURCE_EXHAUSTED", "mmap error: 12")
 
 
 class LocalEngine:
