@@ -108,7 +108,7 @@ def test_failures_work_in_progress_and_damage_are_told(store, dynaprobe):
     [
         (["--where", "__import__('os')"], "--where must hold columns, constants"),
         (["--where", "penalty > 0"], "Did you mean"),
-        (["--sort", "nothing"], "--where must name columns of the table"),
+        (["--sort", "nothing"], "--sort must name columns of the table"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(store, dynaprobe, arguments, sentence):

@@ -83,6 +83,23 @@ def test_a_damaged_file_that_nobody_has_set_aside_is_no_result(store):
     assert report.by_others == ()
 
 
+def test_a_result_that_is_not_seen_here_yet_does_not_end_the_sweep(store):
+    """Over a network a folder may show what another machine wrote some seconds late."""
+    (job,) = tiny_jobs(1, [0.0])
+    board = Noted()
+
+    def late(piece):
+        pretended = Outcome("done", computed=(job.id,))
+        if len(engine.seen) == 2:
+            pretend(store, job.id)
+        return pretended
+
+    engine = Scripted(late)
+    report = run_sweep([job], store, engine, board=board)
+    assert report.failures == {}
+    assert f"{job.id}: stored, not yet seen here" in board.said
+
+
 def test_the_same_job_twice_is_one(store):
     engine = Scripted(doing(store))
     assert run_sweep(tiny_jobs() + tiny_jobs(), store, engine, n_members=8).n_jobs == 4

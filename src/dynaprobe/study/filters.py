@@ -60,8 +60,13 @@ def matching(table: pd.DataFrame, expression: str) -> pd.DataFrame:
         raise _refused(expression, "be less deeply nested") from None
 
 
-def column_named(columns: Sequence[str], name: str) -> str:
+def column_named(columns: Sequence[str], name: str, *, option: str = "--where") -> str:
     """The column that a name means: its own, or the only one that ends with it after a dot.
+
+    Args:
+        columns: all there are.
+        name: the name.
+        option: where it was given, for messages.
 
     Raises:
         SettingsError: when there is none, or more than one.
@@ -72,11 +77,12 @@ def column_named(columns: Sequence[str], name: str) -> str:
     if len(ending) == 1:
         return ending[0]
     if ending:
-        raise _refused(name, "name one column", remedy=f"Say which: {' or '.join(ending)}")
+        remedy = f"Say which: {' or '.join(ending)}"
+        raise SettingsError(option, rule="name one column", received=name, remedy=remedy)
     shortened = {column.rsplit(".", 1)[-1]: column for column in columns}
     close = difflib.get_close_matches(name, [*columns, *shortened], n=1)
     remedy = f"Did you mean {close[0]}" if close else f"There are {', '.join(sorted(columns))}"
-    raise _refused(name, "name columns of the table", remedy=remedy)
+    raise SettingsError(option, rule="name columns of the table", received=name, remedy=remedy)
 
 
 class _Walk:
@@ -163,9 +169,9 @@ class _Walk:
         return _refused(ast.get_source_segment(self._expression.strip(), tree) or self._expression, rule)
 
 
-def _refused(received: str, rule: str, *, remedy: str = "") -> SettingsError:
+def _refused(received: str, rule: str) -> SettingsError:
     example = "For example --where \"activation == 'tanh' and penalty_rate > 0\""
-    return SettingsError("--where", rule=rule, received=received, remedy=remedy or example)
+    return SettingsError("--where", rule=rule, received=received, remedy=example)
 
 
 def sorted_by(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -174,5 +180,5 @@ def sorted_by(table: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         SettingsError: when the name means no column.
     """
-    column = column_named([str(one) for one in table], name.removeprefix("-"))
+    column = column_named([str(one) for one in table], name.removeprefix("-"), option="--sort")
     return table.sort_values(column, ascending=not name.startswith("-"), kind="stable", na_position="last")

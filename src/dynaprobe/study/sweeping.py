@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from dynaprobe.core.errors import DynaprobeError
+from dynaprobe.core.errors import DataError, DynaprobeError
 from dynaprobe.study.engines import Engine
 from dynaprobe.study.jobs import JobSettings
 from dynaprobe.study.pieces import Outcome, Piece, pieces_of
@@ -127,8 +129,10 @@ class _Lead:
 
     def _tell(self, outcome: Outcome) -> None:
         for job in outcome.computed:
-            facts = read_facts(self._store.path("networks", f"{job}.nc")) or {}
-            self._board.say(f"{job}: {facts.get('status')}, {facts.get('reason')}")
+            facts: dict[str, Any] = {}
+            with contextlib.suppress(DataError):  # here it may be seen late, over a network
+                facts = read_facts(self._store.path("networks", f"{job}.nc")) or {}
+            self._board.say(f"{job}: {facts.get('status', 'stored')}, {facts.get('reason', 'not yet seen here')}")
 
     def _show(self, view: View) -> None:
         running: dict[str, Running] = {}
