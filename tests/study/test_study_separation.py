@@ -16,7 +16,7 @@ from dynaprobe.study.pairwise import score_measure
 from dynaprobe.study.parting import chance_of, regrouped
 from dynaprobe.study.power import Rule, simulated_power
 from dynaprobe.study.sample import Sample, Side
-from dynaprobe.study.sentences import apart_sentences, nearness_sentences, p_word
+from dynaprobe.study.sentences import apart_sentences, nearness_sentences, p_word, score_word
 
 PROCRUSTES = measure_named("procrustes_distance")
 RULE = Rule(alpha=0.05, power=0.8, n_simulations=2000, seed=0)
@@ -220,6 +220,13 @@ def test_the_scale_of_a_difference_scales_what_is_found():
 @pytest.mark.parametrize(("p", "word"), [(0.0004, "below .001"), (0.05, ".050"), (1.0, "1")])
 def test_p_values_read_as_in_a_paper(p, word):
     assert p_word(p) == word
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(0.604, "0.60"), (0.0213, "0.021"), (0.0, "0.00"), (-0.004, "-0.004"), (3e-7, "3.0e-07")]
+)
+def test_small_scores_keep_digits_that_count(value, word):
+    assert score_word(value) == word
 
 
 def test_units_of_another_world_move_a_candidate_away():

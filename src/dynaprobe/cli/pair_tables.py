@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dynaprobe.cli.tables import score_table
+from dynaprobe.study.sentences import score_word
 from dynaprobe.study.store import RunStore
 
 # Beyond so many rows the terminal shows the pairs with the reference alone.
@@ -123,9 +124,8 @@ def _shown(column: str, value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Two digits after the point; a dash where there is none."""
-    text = f"{float(value):.2f}" if math.isfinite(value) else "-"
-    return "0.00" if text == "-0.00" else text
+    """Two digits after the point, or two that count where it is small; a dash where there is none."""
+    return score_word(float(value)) if math.isfinite(value) else "-"
 
 
 def chance(value: float) -> str:

@@ -13,6 +13,9 @@ import xarray as xr
 from dynaprobe.study.nearness import DIRECTIONS
 from dynaprobe.study.pairwise import NETWORKS
 
+# Below this, two digits after the point leave nothing to compare.
+SMALL = 0.095
+
 
 @dataclass(frozen=True)
 class Said:
@@ -56,17 +59,18 @@ def _count(n_of: int, n_all: int) -> str:
 
 
 def _parted(row: Mapping[str, Any], sign: int) -> str:
-    scores = (row["first_score"], row["second_score"])[::sign]
-    return f"{measure_word(row)}: {scores[0]:.2f} against {scores[1]:.2f}, p = {p_word(row['p_corrected'])}"
+    near, far = (score_word(row[name]) for name in ("first_score", "second_score")[::sign])
+    return f"{measure_word(row)}: {near} against {far}, p = {p_word(row['p_corrected'])}"
 
 
 def _not_parted(row: Mapping[str, Any], power: float) -> str:
     """One measure: the difference and its interval, what would be found, and what it would take."""
-    head = f"{measure_word(row)}: difference {row['difference']:+.2f}"
+    head = f"{measure_word(row)}: difference {score_word(row['difference'], '+')}"
     if not np.isfinite(row["p"]):
         return f"{head}, with no error to test it by (a single network)"
-    head += f" [{row['low']:+.2f}, {row['high']:+.2f}], p = {p_word(row['p_corrected'])}"
-    head += f"; a true difference of {row['found']:.2f} would be found in {power:.0%} of simulated repeats"
+    ends = ", ".join(score_word(row[end], "+") for end in ("low", "high"))
+    head += f" [{ends}], p = {p_word(row['p_corrected'])}"
+    head += f"; a true difference of {score_word(row['found'])} would be found in {power:.0%} of simulated repeats"
     what = "networks" if row["over"] == NETWORKS else "units and trials"
     if not np.isfinite(row["times"]):
         return f"{head}; one as small as seen would take more {what} than an honest number can be given for"
@@ -83,6 +87,12 @@ def measure_word(row: Mapping[str, Any]) -> str:
     name = str(row["measure"]).replace("_", " ")
     direction = str(row.get("direction", DIRECTIONS[0]))
     return name if direction == DIRECTIONS[0] else f"{name} {direction}"
+
+
+def score_word(value: float, sign: str = "") -> str:
+    """A score with two digits after the point, or two digits that count where it is small."""
+    text = f"{value:{sign}.2f}" if abs(value) >= SMALL or value == 0 else f"{value:{sign}.2g}"
+    return text if "e" not in text else f"{value:{sign}.1e}"
 
 
 def p_word(p: float) -> str:
@@ -137,11 +147,11 @@ def _apart_word(row: Mapping[str, Any]) -> str:
     if not row["is_symmetric"]:
         name += f" from {row['first']} to {row['second']}"
     against = (
-        f" against {row['apart_null']:.2f} in random groups of their units"
+        f" against {score_word(row['apart_null'])} in random groups of their units"
         if np.isfinite(row["apart_null"])
         else ""
     )
-    return f"{name}: {row['score']:.2f}{against}, p = {p_word(row['apart_p'])}"
+    return f"{name}: {score_word(row['score'])}{against}, p = {p_word(row['apart_p'])}"
 
 
 def _could_find(row: Mapping[str, Any]) -> str:

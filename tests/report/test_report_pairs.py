@@ -1,0 +1,124 @@
+"""The part of a report that a comparison adds: figures of pairs, matrices, maps, and what tables leave out."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynaprobe.report.figures.pairs import KINDS, LONGEST, kinds_of, short
+from dynaprobe.report.gather_pairs import PairContents
+from dynaprobe.report.pair_page import pair_context, pair_figures
+from dynaprobe.study.pair_tables import embed
+
+
+def scores(names: list[str], *, kind: str = "distance", shared: int = 0) -> xr.Dataset:
+    pairs = list(combinations(names, 2))
+    n = len(pairs)
+    value = 0.4 + 0.1 * np.arange(n)
+    columns = {
+        "score": value, "low": value - 0.05, "high": value + 0.05, "error": np.full(n, 0.02),
+        "dof": np.full(n, 9.0),
+        "floor": np.full(n, 1.0), "ceiling": np.full(n, 0.2), "placed": (1 - value) / 0.8,
+        "p_floor": np.full(n, 0.02), "apart_p": np.full(n, np.nan),
+        "shared": np.where(np.arange(n) == 0, shared, 0),
+        "is_rest": np.where(np.arange(n) == 0, shared > 0, False),
+    }  # fmt: skip
+    first, second = zip(*pairs, strict=True)
+    words = {"first": first, "second": second, "over": ["units and trials"] * n, "reason": [""] * n}
+    about = {"measure": "made_up", "title": "made up (0 to 1)", "kind": kind, "is_symmetric": 1}
+    about |= {"n_units": 20, "level": 0.9}
+    data = {name: ("row", np.asarray(values)) for name, values in {**columns, **words}.items()}
+    return xr.Dataset(
+        {**data, "draws": (("row", "draw"), np.zeros((n, 3))), "own": ("candidate", np.full(len(names), 0.2))},
+        coords={"candidate": sorted(names)},
+        attrs=about,
+    )
+
+
+def contents(
+    names: list[str], *, reference: str | None = None, shared: int = 0, kind: str = "distance"
+) -> PairContents:
+    data = scores(names, shared=shared, kind=kind)
+    found = embed(data)
+    return PairContents(
+        candidates={
+            name: {
+                "name": name,
+                "kind": "networks",
+                "is_reference": name == reference,
+                "about": "",
+                "left_out": {},
+            }
+            for name in names
+        },
+        reference=reference,
+        scores={"made_up": data},
+        maps={} if found is None else {"made_up": found},
+        nearness=None,
+        alone=None,
+        sentences=(("a is near.", ("by 1",)),),
+        account=(),
+    )
+
+
+NAMES = ["a", "b", "a name that is much longer than a figure has room for", "d"]
+
+
+def test_every_pair_has_a_row_and_the_reference_stands_above():
+    figures = {name: draw() for name, _, _, draw in pair_figures(contents(NAMES, reference="d"))}
+    assert list(figures) == ["pairs", "distances", "map"]
+    axes = figures["pairs"].axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(labels) == 6
+    assert all("d" in label.split(" | ") for label in labels[:3])
+    assert axes.get_xlabel() == "distance (less is more alike)"
+    assert figures["map"].axes[0].get_title(loc="left").startswith("made up\nstress ")
+
+
+def test_names_are_cut_in_figures_alone():
+    assert len(short(NAMES[2])) == LONGEST
+    figures = {name: draw() for name, _, _, draw in pair_figures(contents(NAMES))}
+    ticks = [label.get_text() for label in figures["distances"].axes[0].get_yticklabels()]
+    assert short(NAMES[2]) in ticks
+
+
+def test_two_candidates_have_a_matrix_and_no_map():
+    assert [name for name, *_ in pair_figures(contents(["a", "b"]))] == ["pairs", "distances"]
+
+
+def test_captions_say_level_and_conversion():
+    captions = {name: caption for name, _, caption, _ in pair_figures(contents(NAMES, kind="similarity"))}
+    assert "90% intervals" in captions["pairs"]
+    assert "1 - s" in captions["distances"]
+    assert "stress" in captions["map"]
+
+
+@pytest.mark.parametrize("shared", [0, 7])
+def test_columns_that_say_nothing_are_left_out(shared):
+    (table,) = pair_context(contents(NAMES, shared=shared))["tables"]
+    names = [column.name for column in table["columns"]]
+    assert ("shared" in names) == bool(shared)
+    assert "reason" not in names
+    assert all(len(row) == len(names) for row in table["rows"])
+    assert "90% intervals" in table["lead"]
+
+
+def test_a_candidate_that_holds_another_one_is_not_on_the_map():
+    found = contents(["a", "whole", "z", "y"], shared=7).maps["made_up"]
+    names = {str(name) for name in found.data["item"].values}
+    assert len(names) == 3
+    assert not {"a", "whole"} <= names
+    assert "left out" in found.status
+
+
+def test_every_kind_of_candidate_has_a_look():
+    candidates = {
+        name: {"kind": kind, "is_reference": name == "r"}
+        for name, kind in (("r", "recording"), ("s", "recording"), ("t", "averages"), ("n", "networks"))
+    }
+    assert set(kinds_of(candidates).values()) == set(KINDS)
+    looks = {(look.colour, look.marker) for look in KINDS.values()}
+    assert len(looks) == len(KINDS)
