@@ -194,8 +194,24 @@ def test_power_is_that_of_the_noncentral_t():
     exact = stats.nct.sf(critical, 20, found.difference) + stats.nct.cdf(-critical, 20, found.difference)
     # SAMPLING: forty thousand repeats.
     assert exact == pytest.approx(0.8, abs=0.01)
-    assert found.times == pytest.approx((found.difference / 0.5) ** 2)
-    assert found.least_times == pytest.approx((found.difference / (0.5 + critical)) ** 2)
+    # More networks make smaller errors, and errors that are better known.
+    more = found.times * 22 - 2
+    critical = stats.t.ppf(0.975, more)
+    exact = stats.nct.sf(critical, more, 0.5 * np.sqrt(found.times))
+    assert exact == pytest.approx(0.8, abs=0.01)
+    assert 1 < found.least_times < found.times
+
+
+def test_few_networks_are_not_asked_for_more_than_it_takes():
+    """With two networks on either side most of the bar is ignorance of the error, which a few more take away."""
+    found = simulated_power(1.0, 0.5, dof=2, rule=RULE, name="x")
+    assert found.times < 0.6 * (found.difference / 1.0) ** 2
+
+
+def test_of_units_and_trials_it_takes_the_square_of_the_ratio():
+    errors = np.random.default_rng(0).normal(size=30)
+    found = simulated_power(0.4, float(errors.std(ddof=1)), dof=29, rule=RULE, name="x", errors=errors)
+    assert found.times == pytest.approx((found.difference / 0.4) ** 2, rel=1e-3)
 
 
 def test_resampled_errors_give_nearly_the_power_of_gaussian_ones():

@@ -50,6 +50,8 @@ def tell_comparison(store: RunStore, console: Console) -> None:
             style="dim",
         )
     )
+    if shorter:
+        console.print(f"Shown are the pairs with {reference}.", highlight=False, markup=False)
     console.print(f"All {n_rows} rows: {store.path('results', 'pairs.csv')}", soft_wrap=True, highlight=False)
     alone = store.load("results/comparison").get("alone")
     if alone is not None and alone.sizes.get("sample", 0):
@@ -96,7 +98,7 @@ def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{number(row['score'])}{interval}",
         number(row["floor"]),
         number(row["ceiling"]),
-        number(row["placed"]),
+        f"{row['placed']:.2f}" if math.isfinite(row["placed"]) else "-",
         chance(row["p_floor"]),
         chance(row["apart_p"]),
     )

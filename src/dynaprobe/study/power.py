@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from dynaprobe.core.random import generator
 
 # Larger experiments than this are not worth a number: the law they rest on was not seen to hold so far.
 MOST_TIMES = 100.0
-# Halvings of the bracket of the smallest difference: a thousandth of it.
+# No difference is larger than so many standard errors.
+MOST_ERRORS = 1e6
+# Halvings of a bracket: a millionth of it.
 N_BISECTIONS = 20
 
 
@@ -63,10 +66,11 @@ def simulated_power(
     A repeat sees ``delta + e`` with its own standard error, and finds a difference where
     ``|delta + e| > t(1 - alpha / 2; dof) error*``. Where resamples are given, e is one of them (about their mean)
     and error* the spread of as many drawn with replacement; else e is Gaussian and error* has the law of a
-    standard error of `dof` degrees of freedom. An experiment of g times the units and trials has errors
-    ``1 / sqrt(g)`` as large, so a difference d needs ``g = (smallest difference found / d)^2``. The chance of
-    finding the very difference that was seen is not given: it says nothing that p does not say (Hoenig & Heisey
-    2001, American Statistician 55:19).
+    standard error of `dof` degrees of freedom. An experiment of g times the units and trials, or
+    networks, has errors ``1 / sqrt(g)`` as large; of networks it also knows its error better, with
+    ``g (dof + 2) - 2`` degrees of freedom. The smallest g of 1 and more is looked for with which a difference is
+    found. The chance of finding the very difference that was seen is not given: it says nothing that p does not
+    say (Hoenig & Heisey 2001, American Statistician 55:19).
 
     Args:
         observed: the difference that was seen.
@@ -78,30 +82,37 @@ def simulated_power(
     """
     rng = generator(rule.seed, "pairs", "power", name)
     n = rule.n_simulations
+    # Errors and their estimates as multiples of the standard error, for any number of units, trials or networks.
     if errors is not None:
         centred = errors - errors.mean()
-        noise = rng.choice(centred, n)
-        spread = rng.choice(centred, (n, centred.size)).std(axis=1, ddof=1)
+        noise = rng.choice(centred, n) / error
+        spread = rng.choice(centred, (n, centred.size)).std(axis=1, ddof=1) / error
     else:
-        noise = error * rng.standard_normal(n)
-        spread = error * np.sqrt(rng.chisquare(dof, n) / dof)
-    quantile = float(stats.t.ppf(1 - rule.alpha / 2, dof))
-    bar = quantile * spread
+        noise, ranks = rng.standard_normal(n), rng.random(n)
 
-    def found(delta: float) -> float:
-        return float(np.mean(np.abs(delta + noise) > bar))
+    def found(delta: float, times: float = 1.0) -> bool:
+        """Whether a difference, in standard errors, is found often enough with so many times the data."""
+        more = dof if errors is not None else times * (dof + 2) - 2
+        shown = spread if errors is not None else np.sqrt(stats.chi2.ppf(ranks, more) / more)
+        bar = float(stats.t.ppf(1 - rule.alpha / 2, more)) * shown
+        return bool(np.mean(np.abs(delta * np.sqrt(times) + noise) > bar) >= rule.power)
 
-    low, high = 0.0, error
-    while found(high) < rule.power and high < 1e6 * error:
+    def needed(difference: float) -> float:
+        if not found(difference / error, MOST_TIMES):
+            return float("inf")
+        least = _smallest(lambda exponent: found(difference / error, MOST_TIMES**exponent), 0.0, 1.0)
+        return float(MOST_TIMES**least)
+
+    high = 1.0
+    while not found(high) and high < MOST_ERRORS:
         high *= 2
+    reach = abs(observed) + float(stats.t.ppf(1 - rule.alpha / 2, dof)) * error
+    return Power(error * _smallest(found, 0.0, high), needed(abs(observed)), needed(reach))
+
+
+def _smallest(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The smallest number for which a rising condition holds, by bisection; the upper end where it never does."""
     for _ in range(N_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if found(middle) >= rule.power else (middle, high)
-    return Power(high, _times(high, abs(observed)), _times(high, abs(observed) + quantile * error))
-
-
-def _times(needed: float, difference: float) -> float:
-    if difference <= 0:
-        return float("inf")
-    times = (needed / difference) ** 2
-    return times if times <= MOST_TIMES else float("inf")
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
