@@ -18,8 +18,8 @@ from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore, read_json
 
 RECORDING_NAME = "recording"
-# More candidates than these are not drawn side by side; the tables hold them all.
-MOST_SIDES = 6
+# More sides have no room beside one another; the tables hold all candidates.
+MOST_SIDES = 4
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,16 @@ def _alone(store: RunStore, pairs: PairContents, drawn: tuple[str, ...], missing
     if pairs.alone is None:
         return []
     sides: list[Side] = []
-    for k, candidate in enumerate(pairs.alone["candidate"].values.astype(str)):
+    for k, candidate in enumerate(map(str, pairs.alone["candidate"].values)):
         file = str(pairs.alone["file"].values[k])
         known = [side.name for side in sides]
         beside = bool(drawn) and candidate == pairs.reference
-        if candidate in known or beside or not file.startswith("results/alone/") or len(sides) == MOST_SIDES:
+        if (
+            candidate in known
+            or beside
+            or not file.startswith("results/alone/")
+            or len(sides) + len(drawn) >= MOST_SIDES
+        ):
             continue
         groups = _load(store, file, missing, f"Results of {candidate}")
         missing.extend(_reasons(groups, candidate))
