@@ -150,7 +150,8 @@ def _scores_caption(pairs: PairContents) -> str:
         "candidate has several. Grey tick: mean of tensor-maximum-entropy surrogates of either side against the "
         "other, which share its means and covariances over times, units and conditions. Black tick: what the same "
         f"units reach in other trials, mean of both sides.{colours} {int(data.attrs['n_units'])} units of every "
-        "population, half of the trials against the other half. Conditions are fixed: no interval is over them."
+        "population, half of the trials against the other half. Conditions are fixed: no interval is over them. A "
+        "star marks pairs of which one holds units of the other, which are left out of it."
     )
 
 

@@ -82,7 +82,8 @@ def _draw_scores(axes: Axes, data: xr.Dataset, reference: str | None) -> None:
             axes.plot([low, high], [row, row], color=colour, lw=1.2)
         axes.plot(score, row, marker="o", color=colour, ms=4)
     join = " | " if data.attrs["is_symmetric"] else " → "
-    axes.set_yticks(range(len(order)), [f"{short(first[k])}{join}{short(second[k])}" for k in order])
+    marks = np.where(data["is_rest"].values > 0, " *", "")
+    axes.set_yticks(range(len(order)), [f"{short(first[k])}{join}{short(second[k])}{marks[k]}" for k in order])
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
 
@@ -146,7 +147,8 @@ def map_figure(maps: Mapping[str, Embedding], kinds: Mapping[str, str]) -> Figur
         )
     for axes in panels[len(maps) :]:
         axes.set_visible(False)
-    used = [kind for kind in KINDS if kind in set(kinds.values())]
+    drawn = {kinds.get(str(name)) for one in maps.values() for name in one.data["item"].values}
+    used = [kind for kind in KINDS if kind in drawn]
     handles = [
         Line2D([], [], ls="", marker=KINDS[kind].marker, color=KINDS[kind].colour, ms=5, label=kind)
         for kind in used
