@@ -108,8 +108,8 @@ def read_lineup(
             candidates, reference = _with_reference(candidates, given, request, by, known)
             step.update(len(words) + 1, reference)
     for candidate in candidates:
-        known = candidate.about.startswith(f"{candidate.name}:")
-        progress.say(candidate.about if known else f"{candidate.name} is {candidate.about}")
+        named = candidate.about.startswith(f"{candidate.name}:")
+        progress.say(candidate.about if named else f"{candidate.name} is {candidate.about}")
     usable = [candidate for candidate in candidates if candidate.is_usable]
     if len(usable) < 2:
         raise DataError(
