@@ -241,7 +241,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch, dynaprobe):
     monkeypatch.setattr("dynaprobe.report.html.write_report", interrupted)
     done = dynaprobe("report", tmp_path)
     assert done.code == 130
-    assert "the same command with --resume goes on from there" in done.err
+    assert "the same command goes on, with --resume if it has that" in done.err
     assert "Traceback" not in done.err
 
 
