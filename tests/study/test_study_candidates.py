@@ -106,6 +106,18 @@ def test_trials_of_other_directions_are_left_out_and_values_made_alike():
     assert on_common_directions(made, (0.0, 60.0, 120.0, 180.0, 240.0, 300.0)) is made
 
 
+def test_counts_in_bins_stay_counts_in_bins_when_directions_are_left_out():
+    """Without their width, counts of 50 ms were binned at 10 ms as if the times of spikes were known."""
+    made = recording(1)
+    counted = replace(made, sessions=tuple(replace(s, resolution_ms=50.0) for s in made.sessions))
+    trimmed = on_common_directions(counted, (0.0, 120.0, 240.0))
+    assert [s.resolution_ms for s in trimmed.sessions] == [50.0]
+    assert [set(s.series) for s in trimmed.sessions] == [set(s.series) for s in made.sessions]
+    ground = common_ground([candidate("a", recording(1))], None, SETTINGS)
+    with pytest.raises(DataError, match="multiple of the 50 ms in which the file counts spikes"):
+        population(trimmed, ground.settings, seed=0)
+
+
 def test_other_conditions_than_directions_are_refused(two_animals):
     session = two_animals.sessions[0]
     other = replace(session, trials=session.trials.rename(columns={"direction_deg": "kind"}), conditions=("kind",))

@@ -150,7 +150,38 @@ def test_too_few_networks_are_said_to_be_too_few():
     few = [sample(f"{side}{k}", world=w, units=k, candidate=side) for w, side in enumerate("fs") for k in range(2)]
     scores = score_measure(PROCRUSTES, by_candidate(*few), plan(), level=0.95)
     (said,) = apart_sentences({PROCRUSTES.name: scores}, level=0.95)
-    assert "there are 6 groupings of them, so p cannot fall below 0.33. Four on either side would do." in said.text
+    assert "there are 6 groupings of them, so p cannot fall below .333. 4 on either side would do." in said.text
+    (said,) = apart_sentences({PROCRUSTES.name: scores}, level=0.99)
+    # 2 / 70 is above a level of 0.01 and 2 / 252 below it.
+    assert "5 on either side would do." in said.text
+
+
+def test_too_few_random_groups_of_units_are_not_called_too_few_networks():
+    scores = score_measure(
+        PROCRUSTES, by_candidate(sample("a"), sample("x", world=3, units=2)), plan(), level=0.99
+    )
+    n = int(scores["n_labellings"][0]) - 1
+    assert n < 99
+    (said,) = apart_sentences({PROCRUSTES.name: scores}, level=0.99)
+    assert "networks" not in said.text
+    assert f"of {n} p cannot fall below" in said.text
+    assert "Set pairs.n_regroupings to 99 or more." in said.text
+
+
+def test_several_measures_say_how_many_would_part_equals():
+    one = score_measure(PROCRUSTES, by_candidate(sample("a"), sample("x", world=3, units=2)), plan(), level=0.95)
+    said = apart_sentences({"first": one, "second": one}, level=0.95)
+    assert said[0].text == (
+        "a and x can be told apart by 2 of 2 measures "
+        "(p is not corrected over measures: of equals 0.1 of 2 would be, on average)."
+    )
+
+
+def test_draws_without_a_score_make_no_finding():
+    null = np.array([0.1, np.nan, 0.3, np.nan])
+    assert chance_of(1.0, null) == pytest.approx(3 / 5)
+    assert chance_of(0.2, null) == pytest.approx(4 / 5)
+    assert np.isnan(chance_of(np.nan, null))
 
 
 def test_a_single_network_has_no_error_against_several():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -122,17 +122,8 @@ def _with_directions(session: Session, renamed: Mapping[float, float]) -> Sessio
     kept = session.trials["direction_deg"].isin(list(renamed))
     trials = session.trials[kept].copy()
     trials["direction_deg"] = [renamed[value] for value in trials["direction_deg"]]
-    return Session(
-        identifier=session.identifier,
-        subject=session.subject,
-        units=session.units,
-        spike_times_s=session.spike_times_s,
-        trials=trials,
-        events=session.events,
-        conditions=session.conditions,
-        obs_intervals_s=session.obs_intervals_s,
-        account=session.account,
-    )
+    # All else stays: without the width of its bins, counts would be cut into finer ones unnoticed.
+    return replace(session, trials=trials)
 
 
 def rate_ranges(populations: Mapping[str, xr.DataArray]) -> xr.DataArray:

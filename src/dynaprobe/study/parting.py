@@ -25,8 +25,11 @@ TIE = 1e-12
 
 
 def chance_of(score: float, null: np.ndarray) -> float:
-    """Share of draws at least as large, the score itself counted: ``(k + 1) / (n + 1)``; NaN for no score."""
-    return float((np.sum(null >= score) + 1) / (null.size + 1)) if np.isfinite(score) else float("nan")
+    """Share of draws at least as large, the score itself counted: ``(k + 1) / (n + 1)``; NaN for no score.
+
+    A draw without a score counts as large: what could not be computed must not make a finding.
+    """
+    return float((np.sum(~(null < score)) + 1) / (null.size + 1)) if np.isfinite(score) else float("nan")
 
 
 def parted(

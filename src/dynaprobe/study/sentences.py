@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil, comb
 from typing import Any
 
 import numpy as np
@@ -113,24 +114,20 @@ def apart_sentences(scores: Mapping[str, xr.Dataset], *, level: float) -> list[S
     for first, second in combinations(names, 2):
         tested = [row for row in rows if {row["first"], row["second"]} == {first, second}]
         if tested:
-            said += _apart(first, second, tested, alpha=1 - level)
+            # Without the round-off of 1 - level, so that p of exactly alpha is found.
+            said += _apart(first, second, tested, alpha=round(1 - level, 12))
     return said
 
 
 def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alpha: float) -> list[Said]:
     """The findings on one pair."""
     if min(row["apart_least_p"] for row in tested) > alpha:
-        row = tested[0]
-        text = (
-            f"{first} and {second} cannot be told apart with so few networks: there are "
-            f"{int(row['n_labellings'])} groupings of them, so p cannot fall below {row['apart_least_p']:.2f}. "
-            "Four on either side would do."
-        )
-        return [Said(text, ())]
+        return [Said(_no_room(first, second, tested[0], alpha), ())]
     said = []
     parted = [row for row in tested if row["apart_p"] <= alpha]
     if parted:
-        text = f"{first} and {second} can be told apart by {_count(len(parted), len(tested))}."
+        text = f"{first} and {second} can be told apart by {_count(len(parted), len(tested))}"
+        text += _by_chance(len(tested), alpha)
         said.append(Said(text, tuple(_apart_word(row) for row in parted)))
     open_ = [row for row in tested if row["apart_p"] > alpha]
     if open_:
@@ -140,6 +137,33 @@ def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alph
         )
         said.append(Said(text, tuple(f"{_apart_word(row)}{_could_find(row)}" for row in open_)))
     return said
+
+
+def _no_room(first: str, second: str, row: Mapping[str, Any], alpha: float) -> str:
+    """A test whose smallest p is above its level, and what would bring it below."""
+    least = p_word(row["apart_least_p"])
+    if row["over"] == NETWORKS:
+        enough = next(n for n in range(2, 100) if 2 / comb(2 * n, n) <= alpha)
+        return (
+            f"{first} and {second} cannot be told apart with so few networks: there are "
+            f"{int(row['n_labellings'])} groupings of them, so p cannot fall below {least}. "
+            f"{enough} on either side would do."
+        )
+    # Round-off must not ask for one more.
+    enough = ceil(1 / alpha - 1e-6) - 1
+    return (
+        f"{first} and {second} cannot be told apart with so few random groups of their units: of "
+        f"{int(row['n_labellings']) - 1} p cannot fall below {least}. Set pairs.n_regroupings to {enough} or more."
+    )
+
+
+def _by_chance(n_tests: int, alpha: float) -> str:
+    """How many of several tests would part two equals; the mean holds however the measures hang together."""
+    if n_tests == 1:
+        return "."
+    return (
+        f" (p is not corrected over measures: of equals {n_tests * alpha:.2g} of {n_tests} would be, on average)."
+    )
 
 
 def _apart_word(row: Mapping[str, Any]) -> str:
