@@ -162,8 +162,9 @@ def test_networks_without_a_recording_are_compared_on_their_own_rates(tmp_path, 
         word
         for change in (
             "network.n_units=30",
-            "fit.n_updates=150",
+            "fit.n_updates=300",
             "fit.batch_size=24",
+            "fit.learning_rate=0.02",
             "fit.threshold=0.2",
             "n_seeds=2",
         )
@@ -174,6 +175,7 @@ def test_networks_without_a_recording_are_compared_on_their_own_rates(tmp_path, 
         assert trained.code == 0, trained.err
     done = dynaprobe("compare", tmp_path / "tanh", tmp_path / "relu", "--out", tmp_path / "run", *QUICK)
     assert done.code == 0, done.err
+    assert "compared on their own rates" in done.out
     assert "own rates" in " ".join(RunStore(tmp_path / "run").manifest()["account"])
     found = pd.read_csv(tmp_path / "run" / "results" / "pairs.csv")
     assert (found["over"] == "networks").all()

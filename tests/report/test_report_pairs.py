@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from dynaprobe.report.export import settle
 from dynaprobe.report.figures.pairs import KINDS, LONGEST, kinds_of, short
 from dynaprobe.report.gather_pairs import PairContents
 from dynaprobe.report.pair_page import pair_context, pair_figures
@@ -83,6 +85,17 @@ def test_names_are_cut_in_figures_alone():
     figures = {name: draw() for name, _, _, draw in pair_figures(contents(NAMES))}
     ticks = [label.get_text() for label in figures["distances"].axes[0].get_yticklabels()]
     assert short(NAMES[2]) in ticks
+
+
+def test_long_names_leave_room_for_the_scores():
+    """Three panels of long names side by side would leave their axes no width."""
+    whole = contents([f"{letter} network of a long name" for letter in "abc"])
+    scored, maps = whole.scores["made_up"], whole.maps["made_up"]
+    many = replace(whole, scores={f"m{k}": scored for k in range(3)}, maps={f"m{k}": maps for k in range(3)})
+    for _, _, _, draw in pair_figures(many):
+        figure = draw()
+        settle(figure)
+        assert min(axes.get_position().width * figure.get_figwidth() for axes in figure.axes[:3]) > 0.6
 
 
 def test_two_candidates_have_a_matrix_and_no_map():

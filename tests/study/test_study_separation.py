@@ -129,6 +129,16 @@ def test_worlds_are_told_apart_and_equals_are_not():
     assert "surrogates in place of" in same.details[0]
 
 
+def test_what_is_not_tested_is_said_with_the_reason():
+    nets = [sample(f"n{k}", units=k, candidate="nets") for k in range(2)]
+    averages = replace(sample("avg", units=8, noise=0.0), has_trials=False)
+    scores = score_measure(PROCRUSTES, by_candidate(*nets, sample("rec", units=9), averages), plan(), level=0.95)
+    said = apart_sentences({PROCRUSTES.name: scores}, level=0.95)
+    assert said[-1].text == "Whether these can be told apart was not tested."
+    assert "nets and rec: one population against several networks" in said[-1].details
+    assert "avg and rec: one of them has no trials to halve" in said[-1].details
+
+
 def test_more_units_of_another_world_are_found_more_easily():
     """The power that is simulated grows with the share of units that are replaced."""
     pair = [Side(PROCRUSTES, sample(name, units=j), plan()) for j, name in enumerate("ab")]

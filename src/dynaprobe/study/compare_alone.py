@@ -101,6 +101,8 @@ def _compare(lineup: Lineup, settings: CompareSettings, run: Run) -> dict[str, A
     plan = Plan(
         check_units(sampled.samples, settings.pairs, n_pcs=settings.comparison.n_pcs), settings.pairs, run.seed
     )
+    for sentence in _how(lineup, plan):
+        run.progress.say(sentence)
     scores = _scores(lineup, sampled, plan, run, level=settings.level)
     facts = _beside_reference(lineup, settings, run)
     with run.timed("each alone"):

@@ -107,16 +107,30 @@ def apart_sentences(scores: Mapping[str, xr.Dataset], *, level: float) -> list[S
         {**row, "measure": name, "is_symmetric": bool(data.attrs["is_symmetric"])}
         for name, data in scores.items()
         for row in _rows(data.drop_vars("draws"))
-        if np.isfinite(row["apart_p"])
     ]
     names = sorted({str(row[side]) for row in rows for side in ("first", "second")})
-    said = []
+    said, untested = [], []
     for first, second in combinations(names, 2):
-        tested = [row for row in rows if {row["first"], row["second"]} == {first, second}]
+        of_pair = [row for row in rows if {row["first"], row["second"]} == {first, second}]
+        tested = [row for row in of_pair if np.isfinite(row["apart_p"])]
         if tested:
             # Without the round-off of 1 - level, so that p of exactly alpha is found.
             said += _apart(first, second, tested, alpha=round(1 - level, 12))
+        elif of_pair:
+            untested.append(f"{first} and {second}: {_why_untested(of_pair[0])}")
+    if untested:
+        said.append(Said("Whether these can be told apart was not tested.", tuple(untested)))
     return said
+
+
+def _why_untested(row: Mapping[str, Any]) -> str:
+    if not np.isfinite(row["score"]):
+        return "no score"
+    if row["shared"]:
+        return "they hold some of the same units"
+    if row["over"] == NETWORKS:
+        return "one population against several networks"
+    return "one of them has no trials to halve"
 
 
 def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alpha: float) -> list[Said]:

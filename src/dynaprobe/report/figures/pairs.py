@@ -22,6 +22,8 @@ KINDS = {
     "networks": Look("#D55E00", "s"),
 }
 FLOOR, CEILING = "#8a8a8a", "#000000"
+# Mean width of a letter of a tick label.
+LETTER_MM = 1.2
 # Names longer than this are cut in figures; the tables have them whole.
 LONGEST = 26
 
@@ -29,6 +31,11 @@ LONGEST = 26
 def short(name: str) -> str:
     """A name as far as a figure has room for it."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _columns(n_panels: int, longest: int, inner_mm: float) -> int:
+    """How many panels stand side by side, so that beside their longest label each keeps room for what it shows."""
+    return max(1, min(3, n_panels, int(PAGE_MM // (inner_mm + LETTER_MM * longest))))
 
 
 def kinds_of(candidates: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
@@ -44,7 +51,12 @@ def pair_scores_figure(scores: Mapping[str, xr.Dataset], reference: str | None) 
         scores: results of scoring, by measure.
         reference: where there is one, its pairs stand above the others.
     """
-    n_columns = min(3, len(scores))
+    longest = max(
+        len(short(str(a)) + short(str(b))) + 3
+        for data in scores.values()
+        for a, b in zip(data["first"].values, data["second"].values, strict=True)
+    )
+    n_columns = _columns(len(scores), longest, 28)
     n_rows = -(-len(scores) // n_columns)
     most = max(data.sizes["row"] for data in scores.values())
     figure = new_figure(PAGE_MM, n_rows * (22 + 5.2 * most) + 8)
@@ -92,7 +104,8 @@ def _draw_scores(axes: Axes, data: xr.Dataset, reference: str | None) -> None:
 def matrix_figure(maps: Mapping[str, Embedding]) -> Figure:
     """Distances of all pairs, measure by measure, candidates in the clustered order of the measure."""
     n_items = max(one.data.sizes["item"] for one in maps.values())
-    n_columns = min(len(maps), 3 if n_items <= 8 else 2)
+    longest = max(len(short(str(name))) for one in maps.values() for name in one.data["item"].values)
+    n_columns = _columns(len(maps), longest, 38 if n_items <= 8 else 55)
     n_rows = -(-len(maps) // n_columns)
     side = PAGE_MM / n_columns if n_columns > 1 else COLUMN_MM * 1.2
     figure = new_figure(side * n_columns, side * 0.95 * n_rows)
