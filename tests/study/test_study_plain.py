@@ -47,7 +47,7 @@ def test_one_name_for_two_networks_is_refused(tmp_path):
     groups["network"]["b"] = groups["network"]["b"] + 1
     write_tree(tmp_path / "run1" / "networks" / file.name, groups)
     with pytest.raises(
-        DataError, match=r"run1.*network must have a name of its own, but got s0-\w+, which is another"
+        DataError, match=r"run1.*network must have a name of its own, but got tanh_6-s0-\w+, which is another"
     ):
         checked(first, tmp_path / "run1")
 
