@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ TINY: dict[str, Any] = {
         "checkpoint_every": 4,
     },
 }
+
+
+# As TINY, but long enough to be killed on the way.
+LONG = {**TINY, "fit": {**TINY["fit"], "n_updates": 1600, "checkpoint_every": 200, "validate_every": 100}}
 
 
 def tiny_jobs(n_seeds: int = 2, penalties: Sequence[float] = (0.0, 0.1)) -> list[Job[JobSettings]]:
@@ -63,8 +68,9 @@ class Scripted:
         self.script = script
         self.seen: list[tuple[str, ...]] = []
 
-    def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
-        for piece in pieces:
+    def run(self, waiting: deque[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
+        while waiting:
+            piece = waiting.popleft()
             self.seen.append(tuple(job.id for job in piece.jobs))
             yield None
             yield piece, self.script(piece)

@@ -1,52 +1,40 @@
-"""Dask: real schedulers and workers on loopback, killed and started again; and what a queue would be given."""
+"""Dask: real schedulers and workers on loopback, killed and started again."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
 import time
-import tomllib
+from collections import deque
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
-from sweep_parts import TINY, bits, open_store
+from sweep_parts import LONG, bits, open_store
 
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.settings import parse
-from dynaprobe.study import engine_table
 from dynaprobe.study.jobs import JobSettings
-from dynaprobe.study.pieces import pieces_of, work
+from dynaprobe.study.pieces import Outcome, pieces_of, work
 from dynaprobe.study.sweep import Job
 from dynaprobe.study.sweeping import run_sweep
 
 distributed = pytest.importorskip("distributed")
-pytest.importorskip("dask_jobqueue")
 
 from dynaprobe.study import engine_dask  # noqa: E402
-from dynaprobe.study.engine_dask import DaskEngine, QueueEngine, job_script  # noqa: E402
+from dynaprobe.study.engine_dask import DaskEngine  # noqa: E402
 
 # Its own loggers and event loops end some of their work after the tests do.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-LONG = {**TINY, "fit": {**TINY["fit"], "n_updates": 1600, "checkpoint_every": 200, "validate_every": 100}}
 JOBS = [Job(parse(JobSettings, LONG), seed) for seed in range(4)]
-QUEUE = {
-    "cores": 4,
-    "memory": "8GB",
-    "queue": "normal",
-    "account": "lab",
-    "walltime": "12:00:00",
-    "job_extra_directives": ["--requeue"],
-    "scheduler_options": {"host": "127.0.0.1", "dashboard_address": None},
-}
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +114,12 @@ def killer(store, n_kills):
 
 
 @pytest.mark.slow
-def test_killed_workers_of_a_local_cluster_cost_only_time(tmp_path, cached, undisturbed):
-    store = open_store(tmp_path / "store")
+def test_twenty_killed_workers_of_a_local_cluster_cost_only_time(tmp_path, cached, record_property):
+    fit = {**LONG["fit"], "n_updates": 6000}
+    jobs = [Job(parse(JobSettings, {**LONG, "fit": fit}), seed) for seed in range(4)]
+    alone, store = open_store(tmp_path / "alone"), open_store(tmp_path / "store")
+    for piece in pieces_of(jobs, alone.folder, n_members=2):
+        assert '"done"' in work(piece.to_text())
     with ExitStack() as stack:
         cluster = stack.enter_context(
             distributed.LocalCluster(
@@ -135,12 +127,15 @@ def test_killed_workers_of_a_local_cluster_cost_only_time(tmp_path, cached, undi
             )
         )
         engine = stack.enter_context(closing(DaskEngine(lambda: cluster.scheduler_address)))
-        killed = stack.enter_context(killer(store, 3))
-        report = run_sweep(JOBS, store, engine, n_members=2)
-    assert len(killed) == 3
+        killed = stack.enter_context(killer(store, 20))
+        report = run_sweep(jobs, store, engine, n_members=2)
+    record_property("kills", len(killed))
+    record_property("stored", len(report.computed) + len(report.by_others))
+    assert len(set(killed)) == 20
     assert report.failures == {}
-    assert bits(store.folder) == undisturbed
-    assert list(store.path("claims").iterdir()) == []
+    assert len(set(report.computed)) == len(report.computed), "a job was computed twice"
+    assert bits(store.folder) == bits(alone.folder)
+    assert list(store.path("claims").iterdir()) == list(store.path("checkpoints").glob("[!.]*")) == []
 
 
 @pytest.mark.slow
@@ -203,67 +198,38 @@ def test_no_scheduler_is_a_sentence(monkeypatch):
         closing(DaskEngine(lambda: f"tcp://127.0.0.1:{free_port()}", say=said.append)) as engine,
         pytest.raises(SettingsError, match=r"--scheduler must be the address of a Dask scheduler.*dask scheduler"),
     ):
-        list(engine.run([piece]))
+        list(engine.run(deque([piece])))
     assert len(said) == 1
     assert "No scheduler answers at tcp://127.0.0.1:" in said[0]
 
 
-def test_the_script_for_slurm_says_what_the_table_says():
-    """Read line by line: resources, one process per core, one thread each, pinned in the environment."""
-    lines = job_script("slurm", QUEUE).splitlines()
-    for directive in ("-p normal", "-A lab", "--cpus-per-task=4", "-t 12:00:00", "--requeue", "-n 1"):
-        assert f"#SBATCH {directive}" in lines
-    assert any(line.startswith("#SBATCH --mem=8G") for line in lines)
-    for name in ("JAX_NUM_CPU_DEVICES", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        assert f"export {name}='1'" in lines
-    command = lines[-1]
-    assert f"{sys.executable} -m distributed.cli.dask_worker tcp://127.0.0.1:" in command
-    for words in ("--nthreads 1", "--nworkers 4", "--nanny"):
-        assert words in command
-    assert lines.index("export OMP_NUM_THREADS='1'") < len(lines) - 1
+def test_what_is_tried_again_goes_before_what_waits_at_the_scheduler():
+    (piece,) = pieces_of(JOBS[:1], Path("nowhere"), n_members=1)
+    said: list[int] = []
 
+    class Client:
+        def submit(self, *_, priority, **__):
+            said.append(priority)
+            return Future()
 
-@pytest.mark.parametrize(("kind", "mark"), [("pbs", "#PBS"), ("sge", "#$"), ("lsf", "#BSUB"), ("oar", "#OAR")])
-def test_every_queue_has_its_own_words(kind, mark):
-    options = {name: QUEUE[name] for name in ("cores", "memory", "queue", "walltime", "scheduler_options")}
-    script = job_script(kind, options)
-    assert mark in script
-    assert "--nthreads 1 --" in script
-    assert "export OMP_NUM_THREADS='1'" in script
+        def close(self, timeout):
+            pass
 
+    class Future:
+        status = "finished"
 
-@pytest.mark.parametrize(
-    ("kind", "options", "sentence"),
-    [
-        ("torque", {}, "--cluster must be one of slurm, pbs, sge, lsf, htcondor, oar, but got torque"),
-        ("slurm", {"memory": "8GB"}, "cluster.cores must be given"),
-        ("slurm", {**QUEUE, "cores": 0}, "cluster.cores must be given as a whole number from 1, but got 0"),
-        (
-            "slurm",
-            {**QUEUE, "n_jobs": "two"},
-            "cluster.n_jobs must be given as a whole number from 1, but got two",
-        ),
-        ("slurm", {**QUEUE, "memory": 64}, 'cluster.memory must be given as a text such as "32GB", but got 64'),
-        (
-            "slurm",
-            {**QUEUE, "job_script_prologue": "module load python"},
-            "cluster.job_script_prologue must be given as a list of lines, but got module load python",
-        ),
-        ("slurm", {**QUEUE, "walltme": "1:00"}, "cluster must hold options of SLURMCluster, but got .*walltme"),
-    ],
-)
-def test_a_table_that_a_queue_does_not_take_is_a_sentence(kind, options, sentence):
-    with pytest.raises(SettingsError, match=sentence):
-        job_script(kind, options)
+        def result(self, timeout):
+            return Outcome("failed", "x").to_text()
 
-
-def test_a_machine_without_the_queue_is_a_sentence(tmp_path, monkeypatch):
-    """Dask would write it to a log and wait for workers for ever."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        SettingsError, match="--cluster must be started where sbatch can be run, but got slurm on a"
-    ):
-        QueueEngine("slurm", QUEUE)
+    with closing(DaskEngine(lambda: "nowhere")) as engine:
+        engine._client = Client()
+        engine._wait = lambda futures: None
+        waiting = deque([piece, piece])
+        running = engine.run(waiting)
+        next(running)
+        waiting.append(replace(piece, first=True))
+        list(running)
+    assert said == [0, 0, 1]
 
 
 def test_a_scheduler_without_workers_is_said_once(tmp_path, monkeypatch):
@@ -275,68 +241,6 @@ def test_a_scheduler_without_workers_is_said_once(tmp_path, monkeypatch):
         distributed.LocalCluster(n_workers=0, **options) as cluster,
         closing(DaskEngine(lambda: cluster.scheduler_address, say=said.append)) as engine,
     ):
-        running = engine.run([piece])
+        running = engine.run(deque([piece]))
         assert [next(running) for _ in range(3)] == [None] * 3
     assert said == ["The scheduler has no workers; the sweep goes on as soon as one joins"]
-
-
-def test_options_that_exclude_each_other_are_refused():
-    with pytest.raises(SettingsError, match="--scheduler must be given without --cluster"):
-        engine_table.engine_of(scheduler="tcp://127.0.0.1:1", cluster="slurm", options={})
-    with pytest.raises(SettingsError, match="--show-script must come with --cluster"):
-        engine_table.job_script(None, {})
-
-
-@pytest.mark.parametrize("missing", ["distributed", "dask_jobqueue"])
-def test_what_is_not_installed_is_named_with_its_extra(monkeypatch, missing):
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(
-        SettingsError, match=r"must have dask.* installed.*pip install 'dynaprobe\[(dask|cluster)\]'"
-    ):
-        job_script("slurm", QUEUE)
-
-
-@pytest.mark.slow
-def test_a_queue_that_starts_what_it_is_given(tmp_path, cached, undisturbed, monkeypatch):
-    """In place of SLURM, two programs that run the very script as a job of this machine and that end it."""
-    jobs = tmp_path / "jobs"
-    jobs.mkdir()
-    for name, lines in {
-        "sbatch": f'cp "$1" {jobs}/job.sh\nsetsid bash {jobs}/job.sh > {jobs}/log 2>&1 &\necho $! > {jobs}/pid\n'
-        'echo "Submitted batch job $(cat ' + f'{jobs}/pid)"\n',
-        "scancel": 'kill -TERM -- "-$1"\n',
-    }.items():
-        file = tmp_path / "bin" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/bash\n{lines}")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    store = open_store(tmp_path / "store")
-    options = {**QUEUE, "cores": 2, "n_jobs": 1}
-    try:
-        with closing(QueueEngine("slurm", options)) as engine:
-            report = run_sweep(JOBS, store, engine, n_members=2)
-    finally:
-        pid = jobs / "pid"
-        if pid.is_file():
-            subprocess.run(
-                ["kill", "-KILL", "--", f"-{pid.read_text().strip()}"], check=False, capture_output=True
-            )
-    assert sorted(report.computed) == sorted(job.id for job in JOBS)
-    assert bits(store.folder) == undisturbed
-    assert "--requeue" in (jobs / "job.sh").read_text()
-
-
-def test_the_example_for_slurm_in_the_documentation_gives_a_job():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
-    block = text.partition("<!-- slurm:start -->")[2].partition("<!-- slurm:end -->")[0]
-    options = tomllib.loads(block.replace("```toml", "").replace("```", ""))["cluster"]
-    # This machine has no such network: the scheduler of the test listens on loopback.
-    del options["interface"]
-    lines = job_script("slurm", {**options, "scheduler_options": QUEUE["scheduler_options"]}).splitlines()
-    for line in ("#SBATCH -p normal", "#SBATCH -A lab", "#SBATCH --cpus-per-task=16", "#SBATCH -t 24:00:00"):
-        assert line in lines
-    assert "#SBATCH --requeue" in lines
-    assert lines.index("module load python/3.11") < lines.index("export OMP_NUM_THREADS='1'") < len(lines) - 1
-    assert "--nthreads 1 --" in lines[-1]
-    assert "--nworkers 16" in lines[-1]

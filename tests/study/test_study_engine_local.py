@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
+from collections import deque
 from contextlib import closing
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-from sweep_parts import TINY, bits, open_store, tiny_jobs
+from sweep_parts import LONG, TINY, bits, open_store, tiny_jobs
 
 from dynaprobe.core import devices
 from dynaprobe.core.settings import parse
+from dynaprobe.study import engine_local
 from dynaprobe.study.engine_local import LocalEngine, said_at_end
 from dynaprobe.study.jobs import JobSettings
 from dynaprobe.study.pieces import pieces_of, work
 from dynaprobe.study.sweep import Job
-from dynaprobe.study.sweeping import run_sweep
-
-# As TINY, but long enough to be killed on the way.
-LONG = {**TINY, "fit": {**TINY["fit"], "n_updates": 1600, "checkpoint_every": 200, "validate_every": 100}}
+from dynaprobe.study.sweeping import SweepStoppedError, run_sweep
 
 
 @pytest.fixture
@@ -90,13 +93,110 @@ def _is_running(pid: int) -> bool:
         return False
 
 
-def test_what_a_process_said_last_is_part_of_the_reason(tmp_path, monkeypatch):
+def script(monkeypatch, code: str) -> None:
+    """Processes that do what this code says, in place of workers."""
+    monkeypatch.setattr(engine_local, "WORKER", (sys.executable, "-S", "-c", textwrap.dedent(code)))
+
+
+def test_processes_that_end_at_their_start_stop_the_sweep_with_their_last_words(tmp_path, monkeypatch):
+    code = "import sys; print('loading', file=sys.stderr); sys.exit('ImportError: libfoo.so: no such file')"
+    script(monkeypatch, code)
+    store, said = open_store(tmp_path / "store"), []
+    jobs = tiny_jobs(20)
+    with closing(LocalEngine(2, say=said.append)) as engine, pytest.raises(SweepStoppedError) as stopped:
+        run_sweep(jobs, store, engine, n_members=1)
+    first, *last = str(stopped.value).splitlines()
+    assert re.match(r"No process could be started: [56] in a row ended before they could take up work\.", first)
+    assert "What is finished is kept; mend this, and the same command goes on. The last one said:" in first
+    assert last == ["  loading", "  ImportError: libfoo.so: no such file"]
+    one = "A process did not start: the process ended with code 1; its last words: ImportError: libfoo.so: no such"
+    assert said[:4] == [f"{one} file; another one is tried"] * 4
+    assert len(said) in (5, 6)
+    # No job is to blame.
+    assert store.failures() == {}
+
+
+def test_a_machine_that_starts_no_more_processes_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_local, "WORKER", (str(tmp_path / "no_such_program"),))
+    monkeypatch.setattr(engine_local, "TICK_S", 0.01)
+    with closing(LocalEngine(2)) as engine, pytest.raises(SweepStoppedError) as stopped:
+        run_sweep(tiny_jobs(), open_store(tmp_path / "store"), engine)
+    assert "No process could be started: 5 in a row" in str(stopped.value)
+    assert "No such file or directory" in str(stopped.value).splitlines()[-1]
+
+
+def test_devices_that_do_not_start_are_not_the_fault_of_a_job(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "no_such_platform")
-    store = open_store(tmp_path / "store")
+    monkeypatch.setattr(engine_local, "MOST_FAILED_STARTS", 1)
+    with closing(LocalEngine(1)) as engine, pytest.raises(SweepStoppedError, match="no_such_platform"):
+        run_sweep(tiny_jobs(1, [0.0]), open_store(tmp_path / "store"), engine)
+
+
+ANSWERS = """
+    import json, os, sys, pathlib
+    out = os.fdopen(os.dup(1), "w")
+    starts = pathlib.Path({count!r})
+    n = len(starts.read_text()) if starts.exists() else 0
+    with starts.open("a") as file:
+        file.write("x")
+    if n in {dying}:
+        sys.exit("no memory")
+    out.write("ready\\n"); out.flush()
+    for line in sys.stdin:
+        if n in {dying_at_work}:
+            os.kill(os.getpid(), 9)
+        jobs = [job["id"] for job in json.loads(line)["jobs"]]
+        out.write(json.dumps(dict(kind="failed", reason="of process %d" % n, computed=[])) + "\\n"); out.flush()
+"""
+
+
+def test_a_start_that_fails_now_and_then_costs_no_try(tmp_path, monkeypatch):
+    """Five in a row are too many; four are not, as often as it happens."""
+    count = str(tmp_path / "starts")
+    dying = (0, 1, 2, 3, 5, 6, 7, 8)
+    script(monkeypatch, ANSWERS.format(count=count, dying=dying, dying_at_work=(4,)))
+    (job,) = tiny_jobs(1, [0.0])
+    said = []
+    with closing(LocalEngine(1, say=said.append)) as engine:
+        report = run_sweep([job], open_store(tmp_path / "store"), engine, n_tries=2)
+    assert report.failures == {job.id: "of process 9 (try 2 of 2)"}
+    assert len(said) == 8
+
+
+def test_a_process_keeps_to_the_program_it_has_compiled(tmp_path):
+    """Two that compile the same at once do so twice for nothing; what was lost comes first all the same."""
+    jobs = [
+        Job(parse(JobSettings, {**TINY, "network": {"n_units": size, "dt_ms": 20.0}}), seed)
+        for size in (6, 7, 8)
+        for seed in (0, 1)
+    ]
+    small, small_too, middle, middle_too, large, large_too = pieces_of(jobs, tmp_path, n_members=1)
+    assert small.program == small_too.program != middle.program
+    engine = LocalEngine(2)
+    one, two, new = (SimpleNamespace(program=program) for program in (small.program, middle.program, None))
+    engine._workers = [one, two, new]
+    waiting = deque([small_too, middle_too, large, large_too])
+    assert engine._chosen(new, waiting) is large
+    assert engine._chosen(two, waiting) is middle_too
+    assert list(waiting) == [small_too, large_too]
+    new.program = large.program
+    assert engine._chosen(new, waiting) is large_too
+    assert engine._chosen(two, waiting) is small_too
+    lost = replace(small, first=True)
+    assert engine._chosen(two, deque([lost, middle])) is lost
+
+
+def test_processes_that_live_go_on_where_no_more_can_be_started(tmp_path, monkeypatch):
+    count = str(tmp_path / "starts")
+    script(monkeypatch, ANSWERS.format(count=count, dying=tuple(range(1, 99)), dying_at_work=()))
+    jobs = tiny_jobs(10)
     with closing(LocalEngine(1)) as engine:
-        report = run_sweep(tiny_jobs(1, [0.0]), store, engine, n_tries=1)
-    (reason,) = report.failures.values()
-    assert "no_such_platform" in reason
+        pieces = pieces_of(jobs, tmp_path, n_members=1)
+        assert [outcome.reason for _, outcome in filter(None, engine.run(deque(pieces[:1])))] == ["of process 0"]
+        engine.n_processes = 3
+        ended = [outcome for _, outcome in filter(None, engine.run(deque(pieces)))]
+    assert {outcome.reason for outcome in ended} == {"of process 0"}
+    assert len(ended) == 20
 
 
 def test_a_process_keeps_to_one_device_and_one_thread():

@@ -174,3 +174,30 @@ def test_curves_reach_the_trackers_of_every_job(tmp_path, monkeypatch):
         assert curve[-1][0] == 12
         assert set(curve[-1][1]) == {"loss", "validation_score"}
     assert json.loads(piece.to_text())["tracking"] == ["kept"]
+
+
+@pytest.mark.parametrize("where", ["init", "log", "close"])
+def test_a_tracker_that_raises_costs_no_result(tmp_path, undisturbed, monkeypatch, where):
+    """Not even of a full disk, which stops a sweep when it meets a result."""
+
+    def fail(at):
+        if at == where:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Full:
+        def __init__(self, folder, job):
+            fail("init")
+
+        def log(self, update, values):
+            fail("log")
+
+        def close(self):
+            fail("close")
+
+    monkeypatch.setitem(tracking.TRACKERS, "full", Full)
+    store = open_store(tmp_path / "store")
+    (piece,) = pieces_of(JOBS, store.folder, n_members=2, tracking=["full"])
+    outcome = done(piece)
+    assert (outcome.kind, set(outcome.computed)) == ("done", {job.id for job in JOBS})
+    assert outcome.untracked == {"full": "OSError: [Errno 28] No space left on device"}
+    assert bits(store.folder) == undisturbed

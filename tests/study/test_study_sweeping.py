@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from sweep_parts import Scripted, open_store, pretend, tiny_jobs
@@ -122,6 +123,106 @@ def test_a_process_that_dies_is_tried_again_together_and_then_job_by_job(store):
     assert set(report.computed) == {job.id for job in jobs} - {bad}
     assert store.failures() == report.failures
     assert f"{bad}: no result, signal 9 (try 3 of 3)" in board.said
+
+
+def test_what_is_lost_is_tried_again_before_what_waits(store):
+    """Not after the whole sweep, which may take days."""
+    jobs = tiny_jobs(4)
+    bad = jobs[1].id
+    deaths = iter(range(1))
+
+    def fail(piece):
+        mine = bad in {job.id for job in piece.jobs}
+        return Outcome("died", "signal 9") if mine and next(deaths, None) is not None else None
+
+    engine = Scripted(doing(store, fail))
+    assert run_sweep(jobs, store, engine, n_members=2).failures == {}
+    assert [seen[0] for seen in engine.seen] == [jobs[k].id for k in (0, 0, 2, 4, 6)]
+
+
+def test_when_process_after_process_ends_others_are_tried_first(store):
+    """Of settings that are too large for the machine the small ones that come last still get their turn."""
+    jobs = tiny_jobs(8, [0.0])
+    large = {job.id for job in jobs[:7]}
+
+    def fail(piece):
+        return Outcome("died", "signal 9") if piece.jobs[0].id in large else None
+
+    engine = Scripted(doing(store, fail))
+    report = run_sweep(jobs, store, engine, n_members=1, n_tries=3)
+    assert report.computed == (jobs[7].id,)
+    assert set(report.failures) == large
+    first = [seen[0] for seen in engine.seen]
+    # At most FEW_DEATHS at the front, then all others once.
+    assert first.index(jobs[7].id) <= sweeping.FEW_DEATHS + len(large)
+    assert Counter(first) == {**dict.fromkeys(large, 3), jobs[7].id: 1}
+
+
+def test_a_sweep_whose_processes_all_end_is_stopped(store):
+    jobs = tiny_jobs(30, [0.0])
+    engine = Scripted(lambda _: Outcome("died", "the process ended by signal 11; its last words: no such library"))
+    with pytest.raises(
+        SweepStoppedError, match=r"^20 processes in a row ended.*no such library\. What is finished is kept"
+    ):
+        run_sweep(jobs, store, engine, n_members=1)
+    assert len(engine.seen) == sweeping.MOST_DEATHS == 20
+
+
+@pytest.mark.parametrize("sign", ["result", "checkpoint", "update", "words"])
+def test_one_that_gets_further_among_many_that_end_keeps_the_sweep_going(store, sign):
+    jobs = tiny_jobs(16, [0.0])
+    n, held = 0, {}
+
+    def script(piece):
+        nonlocal n
+        n += 1
+        if n % 15:
+            return Outcome("died", "signal 9")
+        if sign == "result":
+            return Outcome("done", computed=pretend(store, *[job.id for job in piece.jobs]))
+        if sign == "checkpoint":
+            store.save("checkpoints/x", {}, {"members": [piece.jobs[0].id], "done": n})
+        if sign == "update":
+            facts = {"leader": "x", "with": 1, "done": n, "total": 999}
+            held.setdefault(piece.jobs[0].id, store.claim(piece.jobs[0].id)).tell(facts)
+        return Outcome("failed" if sign == "words" else "died", "an error in words")
+
+    report = run_sweep(jobs, store, Scripted(script), n_members=1, n_tries=3)
+    assert n > 2 * sweeping.MOST_DEATHS
+    assert len(report.failures) + len(report.computed) == 16
+    for claim in held.values():
+        claim.release()
+
+
+def test_a_tracker_that_fails_is_said_once_and_costs_nothing(store):
+    jobs = tiny_jobs(2)
+    board = Noted()
+
+    def script(piece):
+        done = doing(store)(piece)
+        return replace(done, untracked={"wandb": "CommError: no route to host"})
+
+    report = run_sweep(jobs, store, Scripted(script), n_members=1, board=board)
+    assert (len(report.computed), report.failures) == (4, {})
+    assert report.untracked == {"wandb": "CommError: no route to host"}
+    assert [text for text in board.said if "--track" in text] == [
+        "--track wandb fails: CommError: no route to host. Training goes on, with gaps in these curves"
+    ]
+
+
+def test_a_tracker_that_fails_is_said_while_the_job_is_still_in_work(store):
+    (job,) = tiny_jobs(1, [0.0])
+    board = Noted()
+    facts = {"leader": job.id, "with": 1, "done": 3, "total": 9, "untracked": {"tensorboard": "OSError: x"}}
+
+    def script(piece):
+        assert [text for text in board.said if "--track tensorboard fails: OSError: x" in text]
+        return doing(store)(piece)
+
+    claim = store.claim(job.id)
+    claim.tell(facts)
+    assert run_sweep([job], store, Scripted(script), board=board).untracked == {"tensorboard": "OSError: x"}
+    claim.release()
 
 
 def test_a_job_that_fails_by_itself_is_tried_alone_at_once(store):

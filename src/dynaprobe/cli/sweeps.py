@@ -176,7 +176,7 @@ def _run(
 
         if table.search is None:
             return run(wanted)
-        report, best = run_search(table.search, jobs, run, store, seed=seed)
+        report, best = run_search(table.search, jobs, run, store, seed=seed, say=progress.say)
     progress.say("Best: " + (", ".join(f"{name} = {value}" for name, value in best.items()) or "no setting"))
     return report
 
@@ -188,6 +188,10 @@ def _close(report: SweepReport, progress: TerminalProgress, out: Path) -> None:
         *([f"{len(report.by_others)} by another sweep, or by a process that ended"] if report.by_others else []),
     ]
     progress.say(f"Done in {progress.elapsed}: {', '.join(parts)}. Look at them with dynaprobe runs {out}")
+    for name, reason in report.untracked.items():
+        progress.say(
+            f"Curves for {name} have gaps: {reason}. The results are complete; their histories hold every update"
+        )
     if report.failures:
         progress.say(f"{len(report.failures)} of {report.n_jobs} jobs have no result:")
         for job, reason in report.failures.items():

@@ -23,7 +23,7 @@ def engine_of(
 
     Args:
         scheduler: address of a Dask scheduler.
-        cluster: a row of `dynaprobe.study.engine_dask.QUEUES`.
+        cluster: a row of `dynaprobe.study.engine_queue.QUEUES`.
         options: of the cluster.
         own: of `LocalEngine`, which it is where neither of the two is given.
         say: told of what happens.
@@ -39,27 +39,27 @@ def engine_of(
             remedy="Leave one out: --cluster starts a scheduler of its own",
         )
     if scheduler is not None:
-        found: Engine = _dask().DaskEngine(lambda: scheduler, say=say)
+        found: Engine = _late("engine_dask").DaskEngine(lambda: scheduler, say=say)
         return found
     if cluster is not None:
-        submitted: Engine = _dask().QueueEngine(cluster, options, say=say)
+        submitted: Engine = _late("engine_queue").QueueEngine(cluster, options, say=say)
         return submitted
-    return LocalEngine(**(own or {}))
+    return LocalEngine(**(own or {}), say=say)
 
 
 def job_script(cluster: str | None, options: Mapping[str, Any]) -> str:
     """What a queue would be given for every job.
 
     Raises:
-        SettingsError: without a queue, or as `dynaprobe.study.engine_dask.make_cluster`.
+        SettingsError: without a queue, or as `dynaprobe.study.engine_queue.make_cluster`.
     """
     if cluster is None:
         raise SettingsError(
             "--show-script", rule="come with --cluster", received="no queue", remedy="Add --cluster slurm"
         )
-    return str(_dask().job_script(cluster, options))
+    return str(_late("engine_queue").job_script(cluster, options))
 
 
-def _dask() -> Any:
-    # Two seconds that a sweep on one machine does not wait for.
-    return importlib.import_module("dynaprobe.study.engine_dask")
+def _late(name: str) -> Any:
+    # Dask takes two seconds to load, which a sweep on one machine does not wait for.
+    return importlib.import_module(f"dynaprobe.study.{name}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from typing import Protocol
 
 from dynaprobe.study.pieces import Outcome, Piece
@@ -15,8 +16,12 @@ class Engine(Protocol):
     a class with these two methods and its row in `dynaprobe.study.engine_table.engine_of`.
     """
 
-    def run(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
-        """Every piece with its outcome, as they end; None about once a second while none does."""
+    def run(self, waiting: deque[Piece]) -> Iterator[tuple[Piece, Outcome] | None]:
+        """Every piece with its outcome, as they end; None about once a second while none does.
+
+        Pieces are taken from the left of `waiting`. Who listens may put more there between two answers; it ends
+        when none waits and none is in work.
+        """
 
     def close(self) -> None:
         """End all processes that this engine started; what they had not stored is lost to its last checkpoint."""

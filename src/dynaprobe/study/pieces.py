@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from dynaprobe.core.errors import DynaprobeError, SettingsError
 from dynaprobe.core.settings import parse
@@ -20,7 +21,7 @@ from dynaprobe.study.jobs import MEMBER_FIELDS, JobSettings, standing, train_tog
 from dynaprobe.study.store_claims import Claim
 from dynaprobe.study.store_files import WriteError
 from dynaprobe.study.store_sweep import SweepStore
-from dynaprobe.study.sweep import Job, group
+from dynaprobe.study.sweep import Job, group, shared
 from dynaprobe.study.tracking import Tracking, tracked
 from dynaprobe.training.fit import FitProgress
 
@@ -37,11 +38,18 @@ class Piece:
         folder: the store, as an absolute path that every machine sees.
         jobs: the jobs.
         tracking: names of trackers, see `dynaprobe.study.tracking`.
+        first: whether it goes before all that waits, as what was lost does.
     """
 
     folder: str
     jobs: tuple[Job[JobSettings], ...]
     tracking: tuple[str, ...] = ()
+    first: bool = False
+
+    @cached_property
+    def program(self) -> tuple[int, str]:
+        """Pieces of which this is the same need the same compiled program."""
+        return len(self.jobs), shared(self.jobs[0], member_fields=MEMBER_FIELDS)
 
     @property
     def name(self) -> str:
@@ -94,11 +102,13 @@ class Outcome:
         kind: see `Kind`.
         reason: why, in words, where not all is done.
         computed: jobs whose result this process has stored.
+        untracked: what went wrong with trackers, by their names; no result is the worse for it.
     """
 
     kind: Kind
     reason: str = ""
     computed: tuple[str, ...] = field(default=())
+    untracked: Mapping[str, str] = field(default_factory=dict)
 
     def to_text(self) -> str:
         """The outcome as JSON."""
@@ -142,27 +152,36 @@ def work(text: str) -> str:
     Returns:
         An outcome, from `Outcome.to_text`.
     """
-    computed: list[str] = []
+    done = _Done([], {})
+    kind: Kind = "failed"
     with _ONE_AT_A_TIME:
         try:
-            left_to_others = _work(Piece.from_text(text), computed)
+            left_to_others = _work(Piece.from_text(text), done)
+            kind, reason = ("busy", "another process works at it") if left_to_others else ("done", "")
         except WriteError as error:
-            return Outcome("stop", str(error), tuple(computed)).to_text()
+            kind, reason = "stop", str(error)
         except DynaprobeError as error:
-            return Outcome("failed", str(error), tuple(computed)).to_text()
+            reason = str(error)
         except OSError as error:
-            # A full disk meets trackers and caches as well, and will not meet only them.
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-            return Outcome("stop" if full else "failed", _said(error), tuple(computed)).to_text()
+            # A full disk meets a cache as well, and will not meet only that.
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                kind = "stop"
+            reason = _said(error)
         except MemoryError:
-            return Outcome("failed", "the process ran out of memory", tuple(computed)).to_text()
+            reason = "the process ran out of memory"
         except Exception as error:  # one job must not take the others with it
-            return Outcome("failed", _said(error), tuple(computed)).to_text()
-    kind: Kind = "busy" if left_to_others else "done"
-    return Outcome(kind, "another process works at it" if left_to_others else "", tuple(computed)).to_text()
+            reason = _said(error)
+    return Outcome(kind, reason, tuple(done.computed), done.untracked).to_text()
 
 
-def _work(piece: Piece, computed: list[str]) -> int:
+class _Done(NamedTuple):
+    """What is to be told of a piece, however it ends."""
+
+    computed: list[str]
+    untracked: dict[str, str]
+
+
+def _work(piece: Piece, done: _Done) -> int:
     """Returns how many jobs were left to others."""
     store = SweepStore(piece.folder)
     store.check()
@@ -176,8 +195,9 @@ def _work(piece: Piece, computed: list[str]) -> int:
         # After the claim: whoever had it before may have finished the job since.
         mine = [job for job in piece.jobs if job.id in claims and not store.has(f"networks/{job.id}")]
         if mine:
-            tracking = stack.enter_context(tracked(piece.tracking, store.path("tracking"), mine))
-            _train(mine, store, claims=claims, tracking=tracking, computed=computed)
+            with tracked(piece.tracking, store.path("tracking"), mine) as tracking:
+                stack.callback(lambda: done.untracked.update(tracking.troubles))
+                _train(mine, store, claims=claims, tracking=tracking, computed=done.computed)
         return len(piece.jobs) - len(claims)
 
 
@@ -192,7 +212,7 @@ def _train(
     def tell(state: FitProgress) -> None:
         facts = {"done": state.update, "total": state.n_updates, "note": standing(state), "with": len(mine)}
         for job in mine:
-            claims[job.id].tell({**facts, "leader": mine[0].id})
+            claims[job.id].tell({**facts, "leader": mine[0].id, "untracked": tracking.troubles})
         tracking.log(state)
 
     def saved(job: Job[JobSettings]) -> None:

@@ -7,6 +7,7 @@ DIR/networks/ID.damaged   a file that did not agree with its checksum; its job i
 DIR/checkpoints/NAME.nc   training in progress
 DIR/claims/ID.claim       held by the process that works at a job
 DIR/failures/ID.json      why a job has no result, in words
+DIR/searches/HASH.json    what a search has proposed, see `dynaprobe.study.search`
 DIR/index.jsonl           the facts of all results, for a quick table; made again from the files when it is lost
 """
 

@@ -97,16 +97,20 @@ def group(jobs: Sequence[Job[S]], *, member_fields: Sequence[str]) -> list[list[
     """
     groups: dict[str, list[Job[S]]] = {}
     for job in jobs:
-        shared = job.settings.model_dump(mode="json")
-        for name in member_fields:
-            *path, last = name.split(".")
-            place = shared
-            for part in path:
-                place = place[part]
-            place.pop(last)
-        shared["run_seed"] = job.run_seed
-        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(job)
+        groups.setdefault(shared(job, member_fields=member_fields), []).append(job)
     return list(groups.values())
+
+
+def shared(job: Job[S], *, member_fields: Sequence[str]) -> str:
+    """What the jobs of an ensemble share, as text: all settings but those that a member may have of its own."""
+    common = job.settings.model_dump(mode="json")
+    for name in member_fields:
+        *path, last = name.split(".")
+        place = common
+        for part in path:
+            place = place[part]
+        place.pop(last)
+    return json.dumps({**common, "run_seed": job.run_seed}, sort_keys=True)
 
 
 def _short(value: Any) -> str:

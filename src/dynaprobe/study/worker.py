@@ -1,7 +1,8 @@
 """A process that works at pieces of a sweep, one after another: ``python -m dynaprobe.study.worker``.
 
-A piece comes as one line on standard input, its outcome goes as one line to standard output. When the input ends,
-and that is also when the process that started this one is killed, it ends at once: its claims are then free.
+When it can take up work it writes ``ready``. A piece comes as one line on standard input, its outcome goes as one
+line to standard output. When the input ends, and that is also when the process that started this one is killed, it
+ends at once: its claims are then free.
 """
 
 from __future__ import annotations
@@ -31,8 +32,13 @@ def _serve(requests: TextIO, answers: TextIO) -> None:
     # A thread notices the end of the input even while a piece is being worked at.
     threading.Thread(target=_listen, args=(requests, pieces), daemon=True).start()
     prepare_devices()
-    from dynaprobe.study.pieces import work  # noqa: PLC0415 - listening comes first: this takes seconds
+    import jax  # noqa: PLC0415 - listening comes first: this takes seconds
 
+    from dynaprobe.study.pieces import work  # noqa: PLC0415 - as above
+
+    jax.devices()  # what is wrong with them is wrong for every piece
+    answers.write("ready\n")
+    answers.flush()
     while True:
         answers.write(work(pieces.get()) + "\n")
         answers.flush()
