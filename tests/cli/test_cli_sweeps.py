@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dynaprobe.cli import app
+from dynaprobe.study import sweeping
 from dynaprobe.study.store_seal import seal
 from dynaprobe.study.store_sweep import SweepStore
 
@@ -147,6 +148,32 @@ def test_bad_settings_are_said_before_anything_is_made(tmp_path, dynaprobe, sett
     assert sentence in err
     assert str(file) in err.replace("\n", "")
     assert not (tmp_path / "store").exists()
+
+
+def test_an_interrupted_sweep_says_what_there_is_and_how_to_go_on(tmp_path, dynaprobe, monkeypatch):
+    file = tmp_path / "my.toml"
+    file.write_text(SETTINGS)
+
+    def interrupted(jobs, store, *_, **__):
+        store.make_folder("networks").joinpath("a.nc").write_bytes(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeping, "run_sweep", interrupted)
+    code, out, err = dynaprobe("sweep", file, "--out", tmp_path / "store")
+    assert code == 130
+    assert "store holds 1 networks; others in work go on from their checkpoints" in out
+    assert err.strip() == "Interrupted. What was finished is kept; the same command goes on."
+
+
+def test_curves_with_gaps_are_said_at_the_end_and_are_no_failure(tmp_path, dynaprobe, monkeypatch):
+    file = tmp_path / "my.toml"
+    file.write_text(SETTINGS)
+    report = sweeping.SweepReport(4, (), ("a", "b", "c", "d"), (), {}, {"wandb": "CommError: no route to host"})
+    monkeypatch.setattr(sweeping, "run_sweep", lambda *_, **__: report)
+    code, out, _ = dynaprobe("sweep", file, "--out", tmp_path / "store")
+    assert code == 0
+    assert "4 networks trained" in out
+    assert "Curves for wandb have gaps: CommError: no route to host. The results are complete" in out
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path, dynaprobe):

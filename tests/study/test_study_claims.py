@@ -86,6 +86,17 @@ def test_who_works_says_how_far_and_the_dead_are_not_shown_for_long(claims, monk
     assert claims.at_work() == {}
 
 
+def test_what_a_process_left_that_has_ended_is_not_shown_as_work(claims):
+    """As after Ctrl-C, when all are ended at once; of another machine nobody knows."""
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as ended:
+        pass
+    claims.take("mine").tell({"pid": os.getpid()})
+    claims.take("dead").tell({"pid": ended.pid})
+    claims.take("elsewhere").tell({"pid": ended.pid, "host": "node-7"})
+    claims.take("odd").tell({"pid": None})
+    assert sorted(claims.at_work()) == ["elsewhere", "mine", "odd"]
+
+
 def test_a_file_system_without_locks_is_used_all_the_same(claims, monkeypatch):
     def no_locks(*_):
         raise OSError(38, "Function not implemented")

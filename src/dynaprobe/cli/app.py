@@ -61,7 +61,8 @@ def main() -> None:
         fail(error)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            tell("Interrupted. What was finished is kept; the same command goes on, with --resume if it has that.")
+            how = "" if sys.argv[1:2] == ["sweep"] else ", with --resume if it has that"
+            tell(f"Interrupted. What was finished is kept; the same command goes on{how}.")
         raise
 
 

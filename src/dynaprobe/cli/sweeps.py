@@ -79,7 +79,11 @@ def sweep(
         own = {"n_processes": processes, "memory_gb": memory_gb}
         return engine_of(scheduler=scheduler, cluster=cluster, options=options, own=own, say=progress.say)
 
-    report = _run(base, table, store, start, progress=progress, seed=seed, track=track or [], where=settings)
+    try:
+        report = _run(base, table, store, start, progress=progress, seed=seed, track=track or [], where=settings)
+    except KeyboardInterrupt:
+        progress.say(f"{out} holds {len(store.finished())} networks; others in work go on from their checkpoints")
+        raise
     _close(report, progress, out)
 
 

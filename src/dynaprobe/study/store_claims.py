@@ -86,7 +86,7 @@ class Claims:
             os.close(handle)  # its owner has finished and removed it since it was opened
 
     def at_work(self) -> dict[str, dict[str, Any]]:
-        """What is known of the jobs that someone has written about lately, by name."""
+        """What is known of the jobs that someone has written about lately, by name; of this machine, who lives."""
         known: dict[str, dict[str, Any]] = {}
         if not self.folder.is_dir():
             return known
@@ -94,8 +94,23 @@ class Claims:
             # A claim may vanish, or be half rewritten, at any moment: then it is not shown this time.
             with contextlib.suppress(OSError, ValueError):
                 if entry.name.endswith(".claim") and time.time() - entry.stat().st_mtime < SHOWN_FOR_S:
-                    known[entry.name.removesuffix(".claim")] = json.loads(Path(entry.path).read_bytes())
+                    facts = json.loads(Path(entry.path).read_bytes())
+                    if facts.get("host") != platform.node() or _lives(facts.get("pid")):
+                        known[entry.name.removesuffix(".claim")] = facts
         return known
+
+
+def _lives(pid: object) -> bool:
+    """Whether a process of this machine lives; where that cannot be known it does."""
+    if not isinstance(pid, int) or sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is someone else's
+        return True
+    return True
 
 
 def _lock(handle: int) -> bool:
