@@ -23,7 +23,7 @@ SMALL = ProbeSettings(
     noise_sd=(0.0, 0.5), n_noise_trials=2, switch_ms=(-100.0, 50.0), pulse_ms=(0.0,), pulse_sizes=(1.0,),
     moments_ms=(0.0,), n_fixed_point_starts=4, silenced_fractions=(0.25, 0.5),
 )  # fmt: skip
-MECHANISM = {"input_removal", "state_swap", "state_swap_visible"}
+MECHANISM = {"input_removal", "state_swap", "state_swap_visible", "mechanism"}
 WANTED = {
     *MECHANISM, "input_noise", "target_switch", "locations_between", "locations_sweep",
     "locations_radii", "pulses", "silencing", "silencing_preparatory", "silencing_movement", "fixed_points",

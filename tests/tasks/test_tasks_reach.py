@@ -15,7 +15,7 @@ from dynaprobe.core.random import key
 from dynaprobe.core.settings import parse
 from dynaprobe.core.trials import Trials
 from dynaprobe.tasks.reach import ONSET_FRACTION, DelayedReach
-from dynaprobe.tasks.reach_axes import DELAY_LAWS, NEW_LOCATIONS, VISIBILITY, reach_variant
+from dynaprobe.tasks.reach_axes import DELAY_LAWS, VISIBILITY, new_places, reach_variant
 
 TASK = DelayedReach()
 N_TRIALS = 4000
@@ -274,11 +274,17 @@ class TestAxes:
         with pytest.raises(SettingsError, match="delay_law must be one of mixed, delayed, short, long, but got x"):
             reach_variant(TASK, delay_law="x")
 
-    def test_new_locations_are_where_they_say(self) -> None:
-        between = TASK.with_changes(NEW_LOCATIONS["between"]).conditions.rows
-        assert not {row[0] for row in between} & {row[0] for row in TASK.conditions.rows}
-        assert len(TASK.with_changes(NEW_LOCATIONS["sweep"]).conditions) == 72
-        assert len(TASK.with_changes(NEW_LOCATIONS["radii"]).conditions) == 48
+    def test_new_places_are_where_they_say(self) -> None:
+        places = new_places(TASK)
+        assert [row[0] for row in places["between"].conditions.rows] == [22.5 + 45 * k for k in range(8)]
+        assert [row[0] for row in places["sweep"].conditions.rows] == [5.0 * k for k in range(72)]
+        assert len(places["radii"].conditions) == 48
+
+    def test_places_between_follow_the_directions_of_the_task(self) -> None:
+        task = TASK.with_changes({"directions_deg": (350.0, 90.0, 20.0), "radii": (0.5, 2.0)})
+        places = new_places(task)
+        assert sorted({row[0] for row in places["between"].conditions.rows}) == [5.0, 55.0, 220.0]
+        assert {row[1] for row in places["radii"].conditions.rows} == {0.5, 1.0, 1.5, 2.0, 2.5, 3.0}
 
 
 class TestConditions:

@@ -17,6 +17,7 @@ from dynaprobe.analysis.probes.local_dynamics import (
     linear_prediction,
     spectra_along_trial,
 )
+from dynaprobe.analysis.probes.mechanism import mechanism_verdict
 from dynaprobe.analysis.probes.new_locations import new_locations
 from dynaprobe.analysis.probes.perturbation import PULSE_MS, SIZES, pulses, silencing
 from dynaprobe.analysis.probes.target_switch import SWITCH_MS, target_switch
@@ -30,7 +31,7 @@ from dynaprobe.study.dynamics import fixed_points_of_trial
 from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.tasks.base import AbstractTask
 from dynaprobe.tasks.reach import DelayedReach
-from dynaprobe.tasks.reach_axes import NEW_LOCATIONS
+from dynaprobe.tasks.reach_axes import new_places
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -76,11 +77,12 @@ def probe_network(
     """Run the probes named on a network, on the trials of its own task.
 
     ``mechanism``: ``input_removal`` and ``state_swap``, which on a task that hides the target after the go cue can
-    only find the state, and therefore ``state_swap_visible``, with the target in sight throughout; ``noise``:
-    ``input_noise``; ``switch``: ``target_switch``, with the new target visible whatever the task shows;
-    ``locations``: ``locations_between``, ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses`` to
-    PCs, jPCs, readouts and random directions, ``silencing``, ``silencing_preparatory``, ``silencing_movement``;
-    ``dynamics``: ``fixed_points``, ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
+    only find the state, therefore ``state_swap_visible``, with the target in sight throughout, and the verdict,
+    ``mechanism``, from removal and the latter; ``noise``: ``input_noise``; ``switch``: ``target_switch``, with the
+    new target visible whatever the task shows; ``locations``: ``locations_between``, ``locations_sweep`` and
+    ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs, readouts and random directions, ``silencing``,
+    ``silencing_preparatory``, ``silencing_movement``; ``dynamics``: ``fixed_points``, ``local_spectra``,
+    ``linear_prediction`` and ``flow_fields``.
 
     Args:
         trained: the network with its task.
@@ -104,11 +106,7 @@ def probe_network(
     network, task = trained.network, _reach(trained.task)
     trials = task.condition_trials()
     parts: dict[str, Callable[[], dict[str, Result]]] = {
-        "mechanism": lambda: {
-            "input_removal": input_removal(network, trials, seed=seed),
-            "state_swap": state_swap(network, trials, seed=seed),
-            "state_swap_visible": state_swap(network, _visible(task).condition_trials(), seed=seed),
-        },
+        "mechanism": lambda: _mechanism(network, task, trials, seed),
         "noise": lambda: {
             "input_noise": input_noise(
                 network,
@@ -152,6 +150,17 @@ def _reach(task: AbstractTask) -> DelayedReach:
     return task
 
 
+def _mechanism(network: AbstractNetwork, task: DelayedReach, trials: Trials, seed: int) -> dict[str, Result]:
+    removal = input_removal(network, trials, seed=seed)
+    shown = state_swap(network, _visible(task).condition_trials(), seed=seed)
+    return {
+        "input_removal": removal,
+        "state_swap": state_swap(network, trials, seed=seed),
+        "state_swap_visible": shown,
+        "mechanism": mechanism_verdict(removal, shown),
+    }
+
+
 def _visible(task: DelayedReach) -> DelayedReach:
     return task.with_changes({"target_visible": "throughout"})
 
@@ -159,10 +168,8 @@ def _visible(task: DelayedReach) -> DelayedReach:
 def _locations(network: AbstractNetwork, task: DelayedReach, seed: int) -> dict[str, Result]:
     trained_deg = sorted({float(row[0]) for row in task.conditions.rows})
     return {
-        f"locations_{name}": new_locations(
-            network, task.with_changes(changes).condition_trials(), trained_deg=trained_deg, seed=seed
-        )
-        for name, changes in NEW_LOCATIONS.items()
+        f"locations_{name}": new_locations(network, places.condition_trials(), trained_deg=trained_deg, seed=seed)
+        for name, places in new_places(task).items()
     }
 
 

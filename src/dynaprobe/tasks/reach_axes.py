@@ -26,12 +26,25 @@ DELAY_LAWS: dict[str, dict[str, Any]] = {
     "short": {"no_delay_fraction": 0.0, "delay_range_ms": (150.0, 400.0)},
     "long": {"no_delay_fraction": 0.0, "delay_range_ms": (500.0, 1500.0)},
 }
-# Places a network was not trained on, for a task of eight directions at radius 1.
-NEW_LOCATIONS: dict[str, dict[str, Any]] = {
-    "between": {"directions_deg": tuple(22.5 + 45.0 * k for k in range(8))},
-    "sweep": {"directions_deg": tuple(5.0 * k for k in range(72))},
-    "radii": {"radii": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)},
-}
+SWEEP_STEP_DEG = 5.0
+RADII = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+
+
+def new_places(task: DelayedReach) -> dict[str, DelayedReach]:
+    """Tasks with targets where a network trained on `task` was never asked to go.
+
+    ``between``: directions halfway between neighbours of those of the task; ``sweep``: directions every
+    `SWEEP_STEP_DEG`; ``radii``: the task's directions at `RADII`, in units of its largest radius.
+    """
+    directions_deg = sorted({float(row[0]) % 360 for row in task.conditions.rows})
+    following = [*directions_deg[1:], directions_deg[0] + 360]
+    between = tuple((one + other) / 2 % 360 for one, other in zip(directions_deg, following, strict=True))
+    sweep = tuple(SWEEP_STEP_DEG * k for k in range(round(360 / SWEEP_STEP_DEG)))
+    return {
+        "between": task.with_changes({"directions_deg": between}),
+        "sweep": task.with_changes({"directions_deg": sweep}),
+        "radii": task.with_changes({"radii": tuple(max(task.radii) * radius for radius in RADII)}),
+    }
 
 
 def reach_variant(task: DelayedReach, *, visibility: str = "throughout", delay_law: str = "mixed") -> DelayedReach:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from hand_networks import ROUND_OFF, follower, linear, reach_trials, silent, turned
+from hand_networks import ROUND_OFF, TASK, follower, linear, make_trials, reach_trials, silent, turned
 from numpy.testing import assert_allclose
 from scipy.stats import ortho_group
 
 from dynaprobe.analysis.probes.new_locations import new_locations
 from dynaprobe.analysis.probes.scene import ReachReading
 from dynaprobe.core.errors import DataError
-from dynaprobe.tasks.reach_axes import NEW_LOCATIONS
+from dynaprobe.tasks.reach_axes import new_places
 
 RADII = reach_trials(radii=(0.25, 1.0, 1.5))
 TRAINED = tuple(45.0 * k for k in range(8))
@@ -38,9 +38,10 @@ def test_a_faithful_network_errs_nowhere_and_turns_left_are_positive():
 
 @pytest.mark.parametrize(("name", "apart"), [("between", {22.5}), ("sweep", {0, 5, 10, 15, 20})])
 def test_how_far_from_training_a_direction_is(name, apart):
-    data = new_locations(follower(), reach_trials(**NEW_LOCATIONS[name]), trained_deg=TRAINED).data
+    task = new_places(TASK)[name]
+    data = new_locations(follower(), make_trials(task), trained_deg=TRAINED).data
     assert set(np.round(data["from_trained_deg"].values, 2).tolist()) == apart
-    assert_allclose(data["goal_direction_deg"], NEW_LOCATIONS[name]["directions_deg"], atol=0.01)
+    assert_allclose(data["goal_direction_deg"], task.directions_deg, atol=0.01)
 
 
 def test_a_movement_without_direction_is_counted():
