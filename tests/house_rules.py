@@ -119,9 +119,10 @@ def import_table(file: SourceFile) -> list[str]:
         return [f"{file.path} stands in no room of the table"]
     if file.path.startswith(MAY_IMPORT_MODEL):
         allowed = (*allowed, "model")
-    # The table of studies lists them all; a study knows no other.
-    alone = file.room == "studies" and file.path not in ("studies/table.py", "studies/__init__.py")
-    own = () if alone else (file.room,)
+    own = (file.room,)
+    if file.room == "studies" and file.path not in ("studies/table.py", "studies/__init__.py"):
+        # The table of studies lists them all; a study, which may be a folder, knows no other.
+        own = ("studies." + file.path.split("/")[1],) if file.path.count("/") > 1 else ()
     return [
         f"{file.path}:{node.lineno} imports {name or PACKAGE}"
         for name, node in file.own_imports()

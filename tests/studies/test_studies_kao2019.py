@@ -10,7 +10,10 @@ import xarray as xr
 
 from dynaprobe.cli.inputs import study_settings
 from dynaprobe.core.errors import SettingsError
-from dynaprobe.studies import kao2019
+from dynaprobe.studies.kao2019.run import STUDY
+from dynaprobe.studies.kao2019.settings import PRESETS, Kao2019Settings
+from dynaprobe.studies.kao2019.similarity import claim_1
+from dynaprobe.studies.kao2019.texts import CLAIMS
 from dynaprobe.studies.table import STUDIES, study_named
 from dynaprobe.study.statistics import mean_interval
 
@@ -37,12 +40,12 @@ def cells(*rows: tuple[float, float], half_width: float = 0.1, n: int = 5) -> xr
     ],
 )
 def test_the_rule_of_claim_1(rows, decision):
-    verdict = kao2019.claim_1(cells(*rows), bar=0.5)
+    verdict = claim_1(cells(*rows), bar=0.5)
     assert verdict.decision == decision
 
 
 def test_the_sentence_holds_the_numbers():
-    verdict = kao2019.claim_1(cells((0.8, 0.2), (0.3, 0.1)), bar=0.5)
+    verdict = claim_1(cells((0.8, 0.2), (0.3, 0.1)), bar=0.5)
     assert "1 of 2 cells reproduce single units" in verdict.sentence
     assert "cell 0: single units 0.80 [0.70, 0.90], population 0.20 [0.10, 0.30]" in verdict.sentence
     assert "mean gap between the two levels +0.40" in verdict.sentence
@@ -51,7 +54,7 @@ def test_the_sentence_holds_the_numbers():
 
 def test_cells_without_a_network_decide_nothing():
     empty = cells((np.nan, np.nan), n=0)
-    verdict = kao2019.claim_1(empty, bar=0.5)
+    verdict = claim_1(empty, bar=0.5)
     assert verdict.decision == "undecided"
     assert "no network learned the task" in verdict.sentence
 
@@ -60,7 +63,7 @@ def test_a_cell_without_a_network_is_said_and_spoils_no_mean():
     """Networks that learned but could not be compared have no score either."""
     for n in (0, 5):
         table = xr.concat([cells((0.8, 0.2)), cells((np.nan, np.nan), n=n)], dim="cell")
-        verdict = kao2019.claim_1(table.assign_coords(cell=["full", "empty"]), bar=0.5)
+        verdict = claim_1(table.assign_coords(cell=["full", "empty"]), bar=0.5)
         assert "empty: no network" in verdict.sentence
         assert "mean gap between the two levels +0.60" in verdict.sentence
         assert "1 of 2 cells" in verdict.sentence
@@ -68,18 +71,16 @@ def test_a_cell_without_a_network_is_said_and_spoils_no_mean():
 
 def test_what_is_our_choice_is_said():
     """Settings without a source in the paper are never passed off as the paper's."""
-    said = " ".join(text for text in kao2019.STUDY.choices if text.startswith("Our choice"))
+    said = " ".join(text for text in STUDY.choices if text.startswith("Our choice"))
     for what in ("learning rate", "batch size", "grid of rate penalties", "fit.threshold", "bar of claim 1"):
         assert what in said
-    assert "bar are our choice" in kao2019.CLAIMS[0].rule
+    assert "bar are our choice" in CLAIMS[0].rule
 
 
 def test_networks_that_cannot_be_compared_are_not_called_unlearned():
     table = cells((np.nan, np.nan)).assign(n_compared=("cell", [0]))
-    assert "none of the 5 networks that learned could be compared" in kao2019.claim_1(table, bar=0.5).sentence
-    assert (
-        "no network learned the task" in kao2019.claim_1(table.assign(n_learned=("cell", [0])), bar=0.5).sentence
-    )
+    assert "none of the 5 networks that learned could be compared" in claim_1(table, bar=0.5).sentence
+    assert "no network learned the task" in claim_1(table.assign(n_learned=("cell", [0])), bar=0.5).sentence
 
 
 def test_noise_rarely_decides():
@@ -95,20 +96,20 @@ def test_noise_rarely_decides():
             for part in ("mean", "low", "high"):
                 data[f"{name}_{part}"] = ("cell", [getattr(i, part) for i in found])
         table = xr.Dataset(data, coords={"cell": [str(k) for k in range(n_cells)]})
-        wrong += kao2019.claim_1(table, bar=0.5).decision != "undecided"
+        wrong += claim_1(table, bar=0.5).decision != "undecided"
     assert wrong / n_runs <= 0.05
 
 
-@pytest.mark.parametrize("name", kao2019.PRESETS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_settings(name):
-    settings = study_settings(kao2019.STUDY, name, None, [])
-    assert isinstance(settings, kao2019.Kao2019Settings)
+    settings = study_settings(STUDY, name, None, [])
+    assert isinstance(settings, Kao2019Settings)
 
 
 def test_later_settings_win(tmp_path):
     file = tmp_path / "s.toml"
     file.write_text("n_seeds = 7\n[fit]\nn_updates = 110\n[mapping]\ndirection = 'x'\n")
-    settings = study_settings(kao2019.STUDY, "smoke", file, ["fit.n_updates=120", "activations=['relu']"])
+    settings = study_settings(STUDY, "smoke", file, ["fit.n_updates=120", "activations=['relu']"])
     assert (settings.n_seeds, settings.fit.n_updates, settings.activations) == (7, 120, ("relu",))
 
 
@@ -139,11 +140,11 @@ def test_bad_settings_are_one_sentence(tmp_path, preset, text, changes, sentence
     file = tmp_path / "s.toml"
     file.write_text(text)
     with pytest.raises(SettingsError, match=re.escape(sentence)):
-        study_settings(kao2019.STUDY, preset, file, changes)
+        study_settings(STUDY, preset, file, changes)
 
 
 def test_the_table_of_studies():
-    assert study_named("kao2019") is kao2019.STUDY
+    assert study_named("kao2019") is STUDY
     with pytest.raises(SettingsError, match="study must be one of kao2019, but got kao"):
         study_named("kao")
     for study in STUDIES.values():
@@ -156,4 +157,4 @@ def test_a_cell_given_twice_is_refused(change):
     """Its networks would count twice, and the intervals over seeds would be too narrow."""
     name = change.split("=")[0]
     with pytest.raises(SettingsError, match=f"{name} are different from one another"):
-        study_settings(kao2019.STUDY, "smoke", None, [change])
+        study_settings(STUDY, "smoke", None, [change])

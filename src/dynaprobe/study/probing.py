@@ -76,9 +76,10 @@ def probe_network(
 ) -> dict[str, Result]:
     """Run the probes named on a network, on the trials of its own task.
 
-    ``mechanism``: ``input_removal`` and ``state_swap``, which on a task that hides the target after the go cue can
-    only find the state, therefore ``state_swap_visible``, with the target in sight throughout, and the verdict,
-    ``mechanism``, from removal and the latter; ``noise``: ``input_noise``; ``switch``: ``target_switch``, with the
+    ``mechanism``: ``input_removal`` and ``state_swap`` on trials of the network's own task, their joint verdict
+    ``mechanism``, and ``state_swap_visible``, with the target in sight throughout: a task that hides the target
+    after the go cue leaves a swap no input to find, and what its networks do with one is another question;
+    ``noise``: ``input_noise``; ``switch``: ``target_switch``, with the
     new target visible whatever the task shows; ``locations``: ``locations_between``, ``locations_sweep`` and
     ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs, readouts and random directions, ``silencing``,
     ``silencing_preparatory``, ``silencing_movement``; ``dynamics``: ``fixed_points``, ``local_spectra``,
@@ -152,12 +153,12 @@ def _reach(task: AbstractTask) -> DelayedReach:
 
 def _mechanism(network: AbstractNetwork, task: DelayedReach, trials: Trials, seed: int) -> dict[str, Result]:
     removal = input_removal(network, trials, seed=seed)
-    shown = state_swap(network, _visible(task).condition_trials(), seed=seed)
+    swap = state_swap(network, trials, seed=seed)
     return {
         "input_removal": removal,
-        "state_swap": state_swap(network, trials, seed=seed),
-        "state_swap_visible": shown,
-        "mechanism": mechanism_verdict(removal, shown),
+        "state_swap": swap,
+        "state_swap_visible": state_swap(network, _visible(task).condition_trials(), seed=seed),
+        "mechanism": mechanism_verdict(removal, swap),
     }
 
 

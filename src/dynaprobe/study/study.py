@@ -56,6 +56,7 @@ class Run:
         recording: what networks are compared with.
         seed: the run's seed.
         progress: listens.
+        n_processes: how many processes analyse networks; None takes one per core.
         timing_s: seconds spent in every step so far.
     """
 
@@ -64,6 +65,7 @@ class Run:
     recording: Recording
     seed: int
     progress: Progress
+    n_processes: int | None = None
     timing_s: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -149,6 +151,7 @@ class Request:
         resume: whether to go on with a run that is there.
         preset: name of the preset the settings started from.
         command: how to ask for the same again.
+        n_processes: how many processes analyse networks; numbers do not depend on it.
     """
 
     out: Path
@@ -158,6 +161,7 @@ class Request:
     resume: bool = False
     preset: str = "demo"
     command: str = ""
+    n_processes: int | None = None
 
 
 def open_recording(
@@ -229,7 +233,7 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
     if source is None:
         source = open_recording(request, simulated, store, progress=progress)
         study.check(settings, source)
-    run = Run(store, settings, source, request.seed, progress)
+    run = Run(store, settings, source, request.seed, progress, request.n_processes)
     with run.timed("all"):
         verdicts, facts = study.run(run)
     write_json(store.path("claims.json"), [verdict.as_dict() for verdict in verdicts])

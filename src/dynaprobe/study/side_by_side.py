@@ -1,0 +1,98 @@
+"""Independent pieces of analysis in several processes, one per core: each piece stores its own result."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from dynaprobe.core.devices import n_cores, one_core_environment, prepare_devices
+from dynaprobe.core.errors import DataError
+
+T = TypeVar("T")
+# How often a process looks whether the one that started it is still there.
+_LOOK_S = 1.0
+
+_work: Callable[[Any], Any] | None = None
+
+
+def work_apart(
+    work: Callable[[T], Any],
+    items: Sequence[T],
+    *,
+    n_processes: int | None = None,
+    on_done: Callable[[int, T], None] = lambda _, __: None,
+) -> None:
+    """Call `work` with every item; results do not depend on the number of processes or on the order.
+
+    Args:
+        work: can be pickled, as an item can; it is sent to every process once. It stores what it finds and does
+            nothing for an item whose result is there: a run that was interrupted then goes on where it was.
+        items: one after another.
+        n_processes: None takes one per core; with 1, or with a single item, everything happens here.
+        on_done: told the number of items done and the item just done.
+
+    Raises:
+        DataError: when a process is killed, as when memory runs out. What the others stored remains.
+    """
+    n_processes = min(n_processes or n_cores(), len(items))
+    if n_processes <= 1:
+        for done, item in enumerate(items, start=1):
+            work(item)
+            on_done(done, item)
+        return
+    pool = ProcessPoolExecutor(
+        n_processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(work, os.getpid()),
+    )
+    before = {process.pid for process in multiprocessing.active_children()}
+    try:
+        running = {pool.submit(_run, item): item for item in items}
+        for done, future in enumerate(as_completed(running), start=1):
+            future.result()
+            on_done(done, running[future])
+    except BrokenProcessPool as error:
+        raise DataError(
+            "analysis",
+            rule="run to its end",
+            received="a process that was ended from outside, as when memory runs out or someone kills it",
+            remedy="Resume: what is done is kept. Close other programs, or let fewer processes work",
+        ) from error
+    except BaseException:
+        # Whoever presses Ctrl-C does not want to wait for what is being worked at.
+        for process in multiprocessing.active_children():
+            if process.pid not in before:
+                process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(work: Callable[[Any], Any], parent: int) -> None:
+    global _work  # noqa: PLW0603 - what this process is for
+    # Ctrl-C reaches all processes of a terminal; a trace from each of them would tell nobody anything.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    os.environ.update(one_core_environment())
+    prepare_devices()
+    _work = work
+
+
+def _end_with(parent: int) -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def _run(item: Any) -> None:
+    assert _work is not None
+    _work(item)
