@@ -76,14 +76,14 @@ def probe_network(
 ) -> dict[str, Result]:
     """Run the probes named on a network, on the trials of its own task.
 
-    ``mechanism``: ``input_removal`` and ``state_swap`` on trials of the network's own task, their joint verdict
-    ``mechanism``, and ``state_swap_visible``, with the target in sight throughout: a task that hides the target
-    after the go cue leaves a swap no input to find, and what its networks do with one is another question;
-    ``noise``: ``input_noise``; ``switch``: ``target_switch``, with the
-    new target visible whatever the task shows; ``locations``: ``locations_between``, ``locations_sweep`` and
-    ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs, readouts and random directions, ``silencing``,
-    ``silencing_preparatory``, ``silencing_movement``; ``dynamics``: ``fixed_points``, ``local_spectra``,
-    ``linear_prediction`` and ``flow_fields``.
+    ``mechanism``: ``input_removal`` and ``state_swap`` on trials of the network's own task that show the target as
+    long as it ever does, their joint verdict ``mechanism``, and ``state_swap_visible``, with the target in sight
+    throughout: a task that hides the target from the go cue on leaves a swap no input to find, and what its
+    networks do with one that they never met is another question; ``noise``: ``input_noise``; ``switch``:
+    ``target_switch``, with the new target visible whatever the task shows; ``locations``: ``locations_between``,
+    ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs, readouts and random
+    directions, ``silencing``, ``silencing_preparatory``, ``silencing_movement``; ``dynamics``: ``fixed_points``,
+    ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
 
     Args:
         trained: the network with its task.
@@ -107,7 +107,7 @@ def probe_network(
     network, task = trained.network, _reach(trained.task)
     trials = task.condition_trials()
     parts: dict[str, Callable[[], dict[str, Result]]] = {
-        "mechanism": lambda: _mechanism(network, task, trials, seed),
+        "mechanism": lambda: _mechanism(network, task, seed),
         "noise": lambda: {
             "input_noise": input_noise(
                 network,
@@ -151,15 +151,22 @@ def _reach(task: AbstractTask) -> DelayedReach:
     return task
 
 
-def _mechanism(network: AbstractNetwork, task: DelayedReach, trials: Trials, seed: int) -> dict[str, Result]:
-    removal = input_removal(network, trials, seed=seed)
-    swap = state_swap(network, trials, seed=seed)
+def _mechanism(network: AbstractNetwork, task: DelayedReach, seed: int) -> dict[str, Result]:
+    longest = _longest_seen(task).condition_trials()
+    removal = input_removal(network, longest, seed=seed)
+    swap = state_swap(network, longest, seed=seed)
     return {
         "input_removal": removal,
         "state_swap": swap,
         "state_swap_visible": state_swap(network, _visible(task).condition_trials(), seed=seed),
         "mechanism": mechanism_verdict(removal, swap),
     }
+
+
+def _longest_seen(task: DelayedReach) -> DelayedReach:
+    """Of a task whose target goes off at random, the trials in which it goes off last."""
+    _, last_ms = task.target_off_range_ms
+    return task.with_changes({"target_off_range_ms": (last_ms, last_ms)})
 
 
 def _visible(task: DelayedReach) -> DelayedReach:

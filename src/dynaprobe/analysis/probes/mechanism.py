@@ -51,9 +51,10 @@ def mechanism_verdict(removal: InputRemoval, swap: StateSwap) -> MechanismVerdic
 
     Args:
         removal: the target taken away at the go cue.
-        swap: state of one condition and input of another. Both on trials of the task the network was trained on:
-            an input that it never met may break its movement and say nothing of how it moves. Where the task hides
-            the target from the go cue on, both probes find the state, as they must.
+        swap: state of one condition and input of another. Both on trials of the task the network was trained on,
+            those that show the target longest: an input that it never met may break its movement and say nothing
+            of how it moves. Where the task hides the target from the go cue on, both probes find the state, as
+            they must.
     """
     suffices = [float(np.clip(float(removal.data[f"remaining{end}"]), 0, 1)) for end in ENDS]
     decides = [float(swap.data[f"mechanism_index{end}"]) for end in ENDS]

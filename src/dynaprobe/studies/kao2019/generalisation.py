@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -10,7 +12,7 @@ from dynaprobe.studies.kao2019.robustness import STRATA, strata_of
 from dynaprobe.studies.kao2019.texts import CLAIMS
 from dynaprobe.study.association import Association, association
 from dynaprobe.study.records import Decision, Verdict
-from dynaprobe.study.statistics import mean_interval
+from dynaprobe.study.statistics import Interval, mean_interval
 
 # What is correlated with the mechanism index, by name: a column of the table and its sign, so that more is better.
 MEASURES = {
@@ -38,7 +40,8 @@ def claim_4(
     """
     mechanism = networks["mechanism"].values.astype(str)
     of = {
-        (name, measure): mean_interval(networks[measure].values[mechanism == name])
+        # Shares and errors are not negative, and no share exceeds 1: an interval beyond says nothing.
+        (name, measure): _within(mean_interval(networks[measure].values[mechanism == name]), measure)
         for name in POLES
         for measure, _ in MEASURES.values()
     }
@@ -62,19 +65,10 @@ def claim_4(
         for name, (measure, sign) in MEASURES.items()
         for kind in STRATA
     }
-    parts = [
-        f"{in_words(name)} networks ({of[name, 'switch_success_early'].n}): switches before the go cue followed "
-        f"in "
-        f"{of[name, 'switch_success_early']} of pairs (bar {follows:g}), at or after it in "
-        f"{of[name, 'switch_success_late']}, direction error at new places "
-        f"{of[name, 'direction_error_between_deg']} degrees (bar {bar_deg:g})"
-        for name in POLES
-    ]
-    parts += [
-        f"rank correlation of mechanism index and {name} within activation and penalty "
-        f"{found[name, STRATA[0]]}; across seeds of one cell {found[name, STRATA[1]]}"
-        for name in MEASURES
-    ]
+    behaviour = [_behaviour(name, of, follows, bar_deg) for name in POLES if of[name, "switch_success_early"].n]
+    correlations = "; ".join(f"{name} {found[name, STRATA[0]]}" for name in MEASURES)
+    none = [] if switch.n else ["No initial-condition network to ask"]
+    sentence = ". ".join([*none, *behaviour, f"Rank correlation with the mechanism index: {correlations}"]) + "."
     numbers = {
         "follows": follows,
         "bar_deg": bar_deg,
@@ -82,4 +76,20 @@ def claim_4(
         "associations": {f"{name}, {kind}": value._asdict() for (name, kind), value in found.items()},
         "n_networks": int(np.isfinite(networks["mechanism_index"].values).sum()),
     }
-    return Verdict(CLAIMS[3], decision, "; ".join(parts) + ".", numbers), found
+    return Verdict(CLAIMS[3], decision, sentence, numbers), found
+
+
+def _behaviour(name: str, of: Mapping[tuple[str, str], Interval], follows: float, bar_deg: float) -> str:
+    early, late, turn = (of[name, column] for column, _ in MEASURES.values())
+    return (
+        f"{in_words(name).capitalize()} ({early.n} networks): switches before the go cue reached {early} (bar "
+        f"{follows:g}), at or after it {late}, direction error at new places {turn} degrees (bar {bar_deg:g})"
+    )
+
+
+def _within(interval: Interval, measure: str) -> Interval:
+    """The interval without what the measure cannot be; that of a single network stays open."""
+    if not np.isfinite(interval.low):
+        return interval
+    top = 1.0 if measure.startswith("switch_success") else np.inf
+    return interval._replace(low=max(interval.low, 0.0), high=min(interval.high, top))

@@ -49,18 +49,10 @@ def claim_2(networks: xr.Dataset, bar: float) -> Verdict:
         f"{bar:g}): {_counts(n_alike, n_compared)}"
     ]
     parts += [
-        f"{in_words(name)}: the lower of both scores {interval}, nearest {nearest[name]['cell']} with single "
-        f"units "
-        f"{nearest[name]['single_unit']:.2f} and population {nearest[name]['population']:.2f}"
+        f"{in_words(name)}: lower of both scores {interval}, nearest {nearest[name]['cell']} with single "
+        f"units {nearest[name]['single_unit']:.2f} and population {nearest[name]['population']:.2f}"
         for name, interval in means.items()
     ]
-    if decision != "supported":
-        parts.append(
-            "no two networks of different mechanism reproduce both levels, so none are shown as such; the nearest "
-            "of each mechanism are shown instead"
-            if len([name for name in POLES if n_alike[name]]) < len(POLES)
-            else f"fewer than {LEAST_NETWORKS} of one of the two mechanisms do"
-        )
     numbers: dict[str, Any] = {
         "bar": bar,
         "n_alike": n_alike,

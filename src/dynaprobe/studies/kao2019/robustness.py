@@ -18,6 +18,7 @@ EPOCHS = {
     "preparatory": "noise in preparation",
     "movement": "noise in movement",
 }
+DECIDING = "throughout"
 STRATA = ("activation and penalty", "cell")
 
 
@@ -49,32 +50,30 @@ def claim_3(networks: xr.Dataset, *, seed: int) -> tuple[Verdict, dict[tuple[str
         for epoch in EPOCHS
         for kind in STRATA
     }
-    deciding = found["throughout", STRATA[0]]
+    deciding = found[DECIDING, STRATA[0]]
     decision: Decision = "undecided"
     if deciding.p <= ALPHA and deciding.low > 0:
         decision = "supported"
     elif deciding.p <= ALPHA and deciding.high < 0:
         decision = "opposed"
-    parts = [
-        f"{EPOCHS[epoch]}: rank correlation of mechanism index and robustness within activation and penalty, the "
-        f"error without noise held alike, {found[epoch, STRATA[0]]}; "
-        f"across seeds of one cell {found[epoch, STRATA[1]]}"
-        for epoch in EPOCHS
-    ]
     mechanism = networks["mechanism"].values.astype(str)
     means = {
         (epoch, name): mean_interval(networks[f"excess_error_{epoch}"].values[mechanism == name])
         for epoch in EPOCHS
         for name in POLES
     }
-    parts += [
-        f"excess error with {EPOCHS[epoch]}: "
-        + ", ".join(f"{in_words(name)} {means[epoch, name]}" for name in POLES)
-        for epoch in EPOCHS
-    ]
+    others = ", ".join(
+        f"{EPOCHS[epoch]} {found[epoch, STRATA[0]].rho:+.2f}" for epoch in EPOCHS if epoch != DECIDING
+    )
+    errors = ", ".join(f"{in_words(name)} {means[DECIDING, name]}" for name in POLES)
+    sentence = (
+        f"Rank correlation of mechanism index and robustness, {EPOCHS[DECIDING]}: {deciding}; across seeds of one "
+        f"cell {found[DECIDING, STRATA[1]]}. In one epoch: {others}. Excess end-point error, {EPOCHS[DECIDING]}: "
+        f"{errors}."
+    )
     numbers = {
         "associations": {f"{epoch}, {kind}": value._asdict() for (epoch, kind), value in found.items()},
         "excess_error": {f"{epoch}, {name}": value._asdict() for (epoch, name), value in means.items()},
         "n_networks": int(np.isfinite(networks["mechanism_index"].values).sum()),
     }
-    return Verdict(CLAIMS[2], decision, "; ".join(parts) + ".", numbers), found
+    return Verdict(CLAIMS[2], decision, sentence, numbers), found
