@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from dynaprobe.core.errors import DataError, DynaprobeError, RatesError, SettingsError
@@ -31,3 +33,12 @@ def test_one_except_clause_catches_them_all(kind: type[DynaprobeError]) -> None:
     with pytest.raises(DynaprobeError):
         raise kind("x", rule="be 1", received=2, remedy="Say 1")
     assert issubclass(kind, ValueError)
+
+
+@pytest.mark.parametrize("kind", [SettingsError, DataError, RatesError])
+def test_an_error_of_another_process_says_the_same(kind):
+    error = kind("n_units", rule="be positive", received=-3, remedy="Give a larger number", where="settings.toml")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert str(again) == str(error)
+    assert (again.received, again.where) == (-3, "settings.toml")

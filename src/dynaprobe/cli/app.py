@@ -117,6 +117,9 @@ def study(
     settings_: SettingsOption = None,
     set_: SetOption = None,
     map_: MapOption = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Processes that analyse networks; one per core.")
+    ] = None,
 ) -> None:
     """Run a paper's study: train networks, compare them with a recording, decide on the claims, write a report."""
     from dynaprobe.cli.inputs import column_mapping, study_settings
@@ -130,7 +133,8 @@ def study(
     resolved = study_settings(chosen, preset, settings_, set_ or [])
     mapping = column_mapping(settings_, map_ or [])
     prepare_devices()
-    request = Request(out, recording, mapping, seed, resume, preset, shlex.join(["dynaprobe", *sys.argv[1:]]))
+    command = shlex.join(["dynaprobe", *sys.argv[1:]])
+    request = Request(out, recording, mapping, seed, resume, preset, command, processes)
     store = run_study(chosen, resolved, request, progress=progress)
     page = _report(store.folder, progress)
     progress.console.print(verdict_table(store))

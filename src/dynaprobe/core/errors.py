@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class DynaprobeError(ValueError):
     """A problem the user can mend, said in one sentence.
@@ -27,6 +30,11 @@ class DynaprobeError(ValueError):
         shown = received if isinstance(received, str) else repr(received)
         place = f"{where}: " if where is not None else ""
         super().__init__(f"{place}{name} must {rule}, but got {shown}. {remedy}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How another process hands it over: an exception is otherwise made anew from its message alone."""
+        again = partial(type(self), rule=self.rule, received=self.received, remedy=self.remedy, where=self.where)
+        return again, (self.name,)
 
 
 class SettingsError(DynaprobeError):

@@ -1,0 +1,100 @@
+"""Probes of all networks of a run: what is stored, what is kept on resuming, and the table of numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynaprobe.model.rnn import CTRNN
+from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.study.probe_battery import numbers_of, probe_all
+from dynaprobe.study.probing import ProbeSettings
+from dynaprobe.study.progress import Silent
+from dynaprobe.study.store import RunStore
+from dynaprobe.study.study import Run
+from dynaprobe.tasks.reach import DelayedReach
+
+SMALL = ProbeSettings(noise_sd=(0.0, 0.5), n_noise_trials=2, switch_ms=(-100.0, 50.0))
+CHANGES = {"directions_deg": (0.0, 120.0, 240.0)}
+
+
+def network(name: str, *, status: str = "converged", scale: float = 1.0) -> TrainedNetwork:
+    task = DelayedReach(n_targets=4, dt_ms=20.0)
+    made = CTRNN.make(NetworkSettings(n_units=8, dt_ms=20.0, activation="relu"), n_inputs=3, n_outputs=4, seed=0)
+    values = {field: getattr(made, field) for field in CTRNN.__dataclass_fields__}
+    scaled = CTRNN(**values | {"w_rec": made.w_rec * scale})
+    history = xr.Dataset({"loss": ("update", [1.0])})
+    return TrainedNetwork(name, scaled, "delayed_reach", task, status, "", {"seed": 0}, {"score": 0.9}, history)
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run(RunStore(tmp_path), None, SimpleNamespace(), 0, Silent(), 1)
+
+
+def stored(run: Run, networks: list[TrainedNetwork]) -> list[TrainedNetwork]:
+    for one in networks:
+        run.store.save(f"networks/{one.id}", one.to_groups())
+    return networks
+
+
+def test_those_that_learned_are_probed_and_the_others_have_a_reason(run):
+    networks = stored(run, [network("a"), network("b", status="below_threshold"), network("c", scale=1e30)])
+    found = probe_all(run, networks, SMALL, changes=CHANGES, which=("mechanism", "switch"))
+    assert found["id"].values.tolist() == ["a", "b", "c"]
+    assert found["reason"].values.tolist()[:2] == ["", "did not learn the task"]
+    assert "finite" in str(found["reason"].values[2])
+    assert found["mechanism"].values.tolist()[1:] == ["none", "none"]
+    assert np.isfinite(found["switch_success_early"].values).tolist() == [True, False, False]
+    groups = run.store.load("probes/a")
+    # Probed on the directions it is compared on.
+    assert groups["input_removal"].sizes["condition"] == 3
+    assert str(groups["mechanism"].attrs["mechanism"]) == found["mechanism"].values[0]
+    assert "probes" in run.timing_s
+
+
+def test_what_is_there_is_not_probed_again(run):
+    networks = stored(run, [network("a"), network("b")])
+    first = probe_all(run, networks, SMALL, changes=CHANGES, which=("mechanism",))
+    file = Path(run.store.path("probes", "a.nc"))
+    before = file.stat().st_mtime_ns
+    run.store.path("probes", "b.nc").unlink()
+    again = probe_all(run, networks, SMALL, changes=CHANGES, which=("mechanism",))
+    assert file.stat().st_mtime_ns == before
+    xr.testing.assert_identical(first, again)
+
+
+def test_the_numbers_of_a_network():
+    """Sums done by hand."""
+    epochs, sd = ["preparatory", "movement", "throughout"], [0.0, 0.5, 1.0]
+    error = np.array([[0.1, 0.1, 0.1], [0.2, 0.3, 0.4], [0.4, 0.5, 0.8]])
+    noise = xr.Dataset(
+        {
+            "end_point_error": (("sd", "channel", "epoch"), np.stack([error * 9, error], axis=1)),
+            "tolerated_sd": (("channel", "epoch"), np.array([[9.0, 9, 9], [np.inf, 0.5, 0.2]])),
+        },
+        coords={"sd": sd, "channel": ["target", "all"], "epoch": epochs},
+    )
+    times = {"switch_ms": [-100.0, -50.0, 0.0, 100.0]}
+    switch = xr.Dataset(
+        {
+            "success": ("switch_ms", [1.0, 0.5, 0.25, 0.0]),
+            "visited": ("switch_ms", [0.5, 0.0, 1.0, 1.0]),
+            "output_reaction_ms": ("switch_ms", [200.0, 220.0, 0.0, 0.0]),
+        },
+        coords=times,
+    )
+    found = numbers_of({"input_noise": noise, "target_switch": switch})
+    assert found["clean_error"] == pytest.approx(0.1)
+    assert found["excess_error_preparatory"] == pytest.approx(0.2)
+    assert found["excess_error_throughout"] == pytest.approx(0.5)
+    assert found["tolerated_sd_movement"] == 0.5
+    assert np.isinf(found["tolerated_sd_preparatory"])
+    assert (found["switch_success_early"], found["switch_success_late"]) == (0.75, 0.125)
+    assert (found["visited_early"], found["reaction_early_ms"]) == (0.25, 210.0)
+    assert numbers_of({}) == {}

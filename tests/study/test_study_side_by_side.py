@@ -1,0 +1,100 @@
+"""Work in several processes: the same results as here, interruptions without a trace, deaths in one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dynaprobe.core.errors import DataError
+from dynaprobe.study.side_by_side import work_apart
+
+
+def note(folder: Path, item: int) -> None:
+    """Leave a file that says who did it."""
+    (folder / f"{item}.txt").write_text(f"{item**2} {os.getpid()}")
+
+
+def die(item: int) -> None:
+    if item == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(item: int) -> None:
+    raise DataError("item", rule="be even", received=item, remedy="Choose another")
+
+
+def squares(folder: Path) -> dict[str, str]:
+    return {file.stem: file.read_text().split()[0] for file in folder.iterdir()}
+
+
+def test_one_process_works_here_and_in_order(tmp_path):
+    told: list[tuple[int, int]] = []
+    work_apart(
+        partial(note, tmp_path), [3, 1, 2], n_processes=1, on_done=lambda done, item: told.append((done, item))
+    )
+    assert told == [(1, 3), (2, 1), (3, 2)]
+    assert {file.read_text().split()[1] for file in tmp_path.iterdir()} == {str(os.getpid())}
+    work_apart(partial(note, tmp_path), [], n_processes=4)
+
+
+@pytest.mark.slow
+def test_several_processes_do_everything_once(tmp_path):
+    told: list[int] = []
+    work_apart(partial(note, tmp_path), [1, 2, 3, 4], n_processes=2, on_done=lambda done, _: told.append(done))
+    assert told == [1, 2, 3, 4]
+    assert squares(tmp_path) == {"1": "1", "2": "4", "3": "9", "4": "16"}
+    assert str(os.getpid()) not in {file.read_text().split()[1] for file in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_killed_process_and_a_refusal_are_one_sentence():
+    with pytest.raises(DataError, match=r"a process that was ended from outside.*Resume: what is done is kept"):
+        work_apart(die, [0, 1, 2], n_processes=2)
+    with pytest.raises(DataError, match=r"item must be even, but got 1"):
+        work_apart(refuse, [1, 3], n_processes=2)
+
+
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+from dynaprobe.study.side_by_side import work_apart
+
+def sleep(item):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    work_apart(sleep, [1, 2, 3], n_processes=2)
+"""
+
+
+def _started(folder: Path) -> bool:
+    return len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_the_one_that_started_it(tmp_path, blow):
+    script, folder = tmp_path / "work.py", tmp_path / "done"
+    script.write_text(SCRIPT)
+    folder.mkdir()
+    leader = subprocess.Popen([sys.executable, str(script), str(folder)], stderr=subprocess.PIPE)
+    end = time.monotonic() + 120
+    while not _started(folder):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    children = [file.name for file in folder.iterdir()]
+    assert str(leader.pid) not in children
+    leader.send_signal(blow)
+    leader.communicate(timeout=60)
+    end = time.monotonic() + 30
+    while any(Path("/proc", pid).exists() for pid in children):
+        assert time.monotonic() < end, "a process is still there"
+        time.sleep(0.2)
