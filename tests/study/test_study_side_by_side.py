@@ -86,14 +86,17 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, blow):
     script.write_text(SCRIPT)
     folder.mkdir()
     leader = subprocess.Popen([sys.executable, str(script), str(folder)], stderr=subprocess.PIPE)
-    end = time.monotonic() + 120
-    while not _started(folder):
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    children = [file.name for file in folder.iterdir()]
-    assert str(leader.pid) not in children
-    leader.send_signal(blow)
-    leader.communicate(timeout=60)
+    try:
+        end = time.monotonic() + 120
+        while not _started(folder):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        children = [file.name for file in folder.iterdir()]
+        assert str(leader.pid) not in children
+        leader.send_signal(blow)
+        leader.communicate(timeout=60)
+    finally:
+        leader.kill()
     end = time.monotonic() + 30
     while any(Path("/proc", pid).exists() for pid in children):
         assert time.monotonic() < end, "a process is still there"

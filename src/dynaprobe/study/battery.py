@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -26,10 +28,12 @@ from dynaprobe.study.comparison import (
 )
 from dynaprobe.study.describe import ANALYSES, describe, headline
 from dynaprobe.study.dynamics import fixed_points_of_trial
-from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.study.networks import TrainedNetwork, load_network
 from dynaprobe.study.output_dims import null_potent_of_network
 from dynaprobe.study.render import render, run_trials
+from dynaprobe.study.side_by_side import work_apart
 from dynaprobe.study.statistics import mean_interval
+from dynaprobe.study.store_folder import ResultFolder
 from dynaprobe.study.study import Run
 from dynaprobe.study.unit_pairs import surrogate_features, unit_pairs
 from dynaprobe.study.yardstick import LEVELS, Yardstick, check_enough_units, place, yardstick
@@ -74,13 +78,16 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Sides:
-    """What every network of a run is compared with, and how."""
+    """What every network of a run is compared with, how, and where results go."""
 
     recorded: Population
     reference: Reference
     settings: ComparisonSettings
     n_repeats: int
     n_starts: int
+    changes: Mapping[str, Any]
+    folder: Path
+    seed: int
 
 
 def compare(
@@ -106,12 +113,26 @@ def compare(
     learned = [network for network in networks if network.learned]
     run.progress.say(f"{len(learned)} of {len(networks)} networks learned their task")
     changes = {"directions_deg": directions_deg(run.recording), "analysis_delay_ms": facts.delay_ms}
+    sides = _Sides(
+        recorded,
+        reference,
+        comparison,
+        n_repeats=facts.n_repeats,
+        n_starts=settings.n_fixed_point_starts,
+        changes=changes,
+        folder=run.store.folder,
+        seed=run.seed,
+    )
+    missing = [network.id for network in learned if not run.store.has(f"results/{network.id}")]
+    n_before = len(learned) - len(missing)
     with run.timed("analysis of networks"), run.progress.step("Analyse networks", len(learned)) as step:
-        for done, network in enumerate(learned, start=1):
-            matched = replace(network, task=network.task.with_changes(changes, where="the recording"))
-            side = _Sides(recorded, reference, comparison, facts.n_repeats, settings.n_fixed_point_starts)
-            analyse_network(matched, side, run)
-            step.update(done, network.id)
+        step.update(n_before)
+        work_apart(
+            partial(_analyse, sides),
+            missing,
+            n_processes=run.n_processes,
+            on_done=lambda done, name: step.update(n_before + done, name),
+        )
     summary = summarise(networks, cells, reference, run, level=settings.level)
     run.store.save("results/summary", summary)
     resolved = {"resolved_comparison": comparison.model_dump(mode="json"), "timing_facts": vars(facts)}
@@ -181,11 +202,16 @@ def analyse_recording(recorded: Population, settings: ComparisonSettings, run: R
     return Reference(results, numbers, scale)
 
 
-def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
-    """Describe and score one network, and keep the results; does nothing where they are there already."""
+def _analyse(sides: _Sides, name: str) -> None:
+    store = ResultFolder(sides.folder)
+    trained = load_network(store.path("networks", f"{name}.nc"))
+    task = trained.task.with_changes(sides.changes, where="the recording")
+    _analyse_network(replace(trained, task=task), sides, store)
+
+
+def _analyse_network(network: TrainedNetwork, sides: _Sides, store: ResultFolder) -> None:
+    """Describe and score one network, and keep the results."""
     name = f"results/{network.id}"
-    if run.store.has(name):
-        return
     recorded, settings = sides.recorded, sides.settings
     try:
         rendered = render(
@@ -195,29 +221,29 @@ def analyse_network(network: TrainedNetwork, sides: _Sides, run: Run) -> None:
             n_repeats=sides.n_repeats,
             n_units=recorded.rates.sizes["unit"],
             after_onset_ms=settings.move_window_ms[1],
-            seed=run.seed,
+            seed=sides.seed,
             name=network.id,
         )
-        side = population(rendered, settings, seed=run.seed)
+        side = population(rendered, settings, seed=sides.seed)
     except DataError as error:
         # A network that hardly moves in some direction cannot be aligned to its movement; that is a finding.
-        run.store.save(name, {"account": _account({}, {"all": str(error)})})
+        store.save(name, {"account": _account({}, {"all": str(error)})})
         return
-    results, reasons = describe(side, settings, seed=run.seed, gallery=sides.reference.gallery)
-    results |= score(side, recorded, settings, seed=run.seed)
-    pairs, without = unit_pairs(side, recorded, results, sides.reference.results, settings, seed=run.seed)
+    results, reasons = describe(side, settings, seed=sides.seed, gallery=sides.reference.gallery)
+    results |= score(side, recorded, settings, seed=sides.seed)
+    pairs, without = unit_pairs(side, recorded, results, sides.reference.results, settings, seed=sides.seed)
     results |= pairs
     reasons |= without
-    results["placement"] = place(side, recorded, sides.reference.scale, settings, seed=run.seed)
-    points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=run.seed)
+    results["placement"] = place(side, recorded, sides.reference.scale, settings, seed=sides.seed)
+    points = fixed_points_of_trial(network.network, network.task, n_starts=sides.n_starts, seed=sides.seed)
     results["fixed_points"] = points
     try:
-        results["null_potent"] = null_potent_of_network(network.network, network.task, settings, seed=run.seed)
+        results["null_potent"] = null_potent_of_network(network.network, network.task, settings, seed=sides.seed)
     except (DataError, RatesError) as error:
         reasons["null_potent"] = str(error)
     groups = groups_of(side, results, reasons, headline(results))
     groups["example"] = _example(network)
-    run.store.save(name, groups)
+    store.save(name, groups)
 
 
 def summarise(

@@ -33,10 +33,8 @@ def claim_1(cells: xr.Dataset, bar: float) -> Verdict:
     ]
     if means:
         parts.append(f"mean gap between the two levels {gap:+.2f} of the way from surrogates to neurons")
-        parts += [
-            f"nearest by {words}: {max(known, key=lambda pair: pair[k].mean)[0]}"
-            for k, words in ((1, "single units"), (2, "population"))
-        ]
+        parts.append(f"nearest by single units: {max(known, key=lambda pair: pair[1].mean)[0]}")
+        parts.append(f"nearest by population: {max(known, key=lambda pair: pair[2].mean)[0]}")
     # A cell without numbers is said as well: it counts among the cells above.
     parts += [
         f"{name}: single units {single}, population {pop}" if np.isfinite(single.mean) else f"{name}: no network"
