@@ -42,10 +42,20 @@ def test_a_run_is_probed_with_table_results_and_figures(tmp_path, network, monke
     assert "s0-hand" in out
     assert "unclear" in out  # an untrained network has no mechanism
     stored = read_tree(tmp_path / "out" / "probes" / "s0-hand.nc")
-    assert set(stored) == {"input_removal", "state_swap", "state_swap_visible", "input_noise", "target_switch"}
+    mechanism = {"input_removal", "state_swap", "state_swap_visible", "mechanism"}
+    assert set(stored) == mechanism | {"input_noise", "target_switch", "account"}
     assert stored["input_noise"]["sd"].values.tolist() == [0.0, 0.5]
     drawn = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
     assert drawn == {f"{name}.{end}" for name in ("noise", "switch", "switch_path") for end in ("svg", "pdf")}
+
+
+def test_the_same_again_keeps_what_is_there_and_another_question_does_not(tmp_path, network, monkeypatch, capsys):
+    file = tmp_path / "out" / "probes" / "s0-hand.nc"
+    times = []
+    for arguments in (("--mechanism",), ("--mechanism",), ("--mechanism", "--seed", 1)):
+        assert call(monkeypatch, capsys, network, "--out", tmp_path / "out", *arguments)[0] == 0
+        times.append(file.stat().st_mtime_ns)
+    assert times[0] == times[1] < times[2]
 
 
 def test_what_cannot_be_probed_is_said_in_a_sentence(tmp_path, network, monkeypatch, capsys):

@@ -12,7 +12,7 @@ import xarray as xr
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
 from dynaprobe.study.networks import TrainedNetwork
-from dynaprobe.study.probe_battery import numbers_of, probe_all
+from dynaprobe.study.probe_battery import numbers_of, probe_all, read_probes
 from dynaprobe.study.probing import ProbeSettings
 from dynaprobe.study.progress import Silent
 from dynaprobe.study.store import RunStore
@@ -56,6 +56,8 @@ def test_those_that_learned_are_probed_and_the_others_have_a_reason(run):
     assert groups["input_removal"].sizes["condition"] == 3
     assert str(groups["mechanism"].attrs["mechanism"]) == found["mechanism"].values[0]
     assert "probes" in run.timing_s
+    assert set(read_probes(run.store, "a").results) >= {"mechanism", "target_switch"}
+    assert read_probes(run.store, "c") == ({}, found["reason"].values[2])
 
 
 def test_what_is_there_is_not_probed_again(run):

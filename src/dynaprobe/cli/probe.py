@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dynaprobe.cli.console import TerminalProgress
-
-if TYPE_CHECKING:
-    from dynaprobe.study.networks import TrainedNetwork
 
 # Figures with a row or a column for each network show the first of them only.
 MOST_ROWS = 4
@@ -37,37 +34,40 @@ def probe(
         list[str] | None, typer.Option("--set", help="One setting, e.g. --set within=0.1; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="The seed behind every draw.")] = 0,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Networks probed side by side; one per core.")
+    ] = None,
 ) -> None:
-    """Probe trained networks: mechanism, noise, switched targets, new places and more; all if none is named."""
+    """Probe trained networks: mechanism, noise, switched targets, new places and more; all if none is named.
+
+    Networks that were probed in the same way into the same folder are not probed again.
+    """
     from dynaprobe.cli.inputs import changed
     from dynaprobe.cli.probe_table import probe_table
     from dynaprobe.core.devices import prepare_devices
     from dynaprobe.study.candidates import network_files
     from dynaprobe.study.networks import load_network
-    from dynaprobe.study.probing import PROBES, ProbeSettings, probe_network
-    from dynaprobe.study.store import write_tree
+    from dynaprobe.study.probe_battery import probe_files, read_probes
+    from dynaprobe.study.probing import PROBES, ProbeSettings
+    from dynaprobe.study.store_folder import ResultFolder
 
     progress = TerminalProgress()
     asked = dict(zip(PROBES, (mechanism, noise, switch, locations, perturb, dynamics), strict=True))
     # Figures are drawn by mechanism, which costs next to nothing to find.
     which = [name for name in PROBES if asked[name] or name == "mechanism" or not any(asked.values())]
     resolved = changed(ProbeSettings(), settings_, set_ or [])
-    loaded = [load_network(file) for path in networks for file in network_files(path)]
+    files = list(dict.fromkeys(file for path in networks for file in network_files(path)))
+    loaded = [load_network(file) for file in files]
     prepare_devices()
-    results = {}
-    with progress.step(f"Probe {len(loaded)} networks", len(loaded) * len(which)) as step:
-        for k, one in enumerate(loaded):
-            done = [k * len(which)]
-
-            def count(name: str, done: list[int] = done, one: TrainedNetwork = one) -> None:
-                done[0] += 1
-                step.update(done[0], f"{one.id}: {name}")
-
-            results[one.id] = probe_network(one, resolved, which=which, seed=seed, on_probe=count)
-            groups = {name: result.to_dataset() for name, result in results[one.id].items()}
-            write_tree(out / "probes" / f"{one.id}.nc", groups)
-    progress.console.print(probe_table(loaded, results))
-    names = _figures(results, out / "figures")
+    store = ResultFolder(out)
+    probe_files(files, store, resolved, which=which, seed=seed, n_processes=processes, progress=progress)
+    results = {one.id: read_probes(store, one.id) for one in loaded}
+    for name, found in results.items():
+        if not found.results:
+            progress.say(f"{name} was not probed: {found.reason}")
+    results_of = {name: found.results for name, found in results.items() if found.results}
+    progress.console.print(probe_table([one for one in loaded if one.id in results_of], results_of))
+    names = _figures(results_of, out / "figures") if results_of else []
     progress.say(f"Results are in {out / 'probes'}, {len(names)} figures in {out / 'figures'}")
     progress.say(f"Done in {progress.elapsed}")
 
@@ -77,7 +77,7 @@ def _figures(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str
     from dynaprobe.report.export import save_figure
     from dynaprobe.report.figures import dynamics, probes, probes_dynamics
 
-    mechanisms = {name: str(groups["state_swap"].data.attrs["mechanism"]) for name, groups in results.items()}
+    mechanisms = {name: str(groups["mechanism"].data.attrs["mechanism"]) for name, groups in results.items()}
 
     def of(kind: str, most: int | None = None) -> dict[str, Any]:
         return dict([(name, groups[kind]) for name, groups in results.items() if kind in groups][:most])

@@ -27,12 +27,12 @@ def probe_table(networks: Sequence[TrainedNetwork], results: Mapping[str, Mappin
 
 def _row(results: Mapping[str, Result]) -> dict[str, str]:
     row: dict[str, str] = {}
-    if "state_swap" in results:
-        swap, removal = results["state_swap"].data, results["input_removal"].data
-        row["mechanism"] = str(swap.attrs["mechanism"]).replace("_", " ")
-        row["index (1: state)"] = _with_bounds(swap, "mechanism_index")
-        row["index, target shown"] = _with_bounds(results["state_swap_visible"].data, "mechanism_index")
-        row["left without target"] = _with_bounds(removal, "remaining")
+    if "mechanism" in results:
+        verdict = results["mechanism"].data
+        row["mechanism"] = str(verdict.attrs["mechanism"]).replace("_", " ")
+        row["index (1: state)"] = _with_bounds(verdict, "mechanism_index")
+        row["left without target"] = _with_bounds(verdict, "suffices")
+        row["state wins"] = _with_bounds(verdict, "decides")
     if "input_noise" in results:
         tolerated = results["input_noise"].data["tolerated_sd"].sel(channel="target")
         row["noise borne before go, after go"] = ", ".join(

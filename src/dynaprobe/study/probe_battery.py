@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from dynaprobe.analysis.result import Result
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.networks import TrainedNetwork, load_network
-from dynaprobe.study.probing import PROBES, ProbeSettings, probe_network
+from dynaprobe.study.probing import KINDS, PROBES, ProbeSettings, probe_network
+from dynaprobe.study.progress import Progress, Silent
 from dynaprobe.study.side_by_side import work_apart
 from dynaprobe.study.store_folder import ResultFolder
 from dynaprobe.study.study import Run
@@ -25,13 +29,19 @@ NOISY = "all"
 
 @dataclass(frozen=True)
 class _Probing:
-    """What every network of a run is probed with."""
+    """What every network is probed with, and where results go."""
 
     folder: Path
     changes: Mapping[str, Any]
     settings: ProbeSettings
     which: tuple[str, ...]
     seed: int
+
+    @property
+    def request(self) -> str:
+        """What decides the results, as text."""
+        values = {"changes": self.changes, "settings": self.settings.model_dump(mode="json"), "seed": self.seed}
+        return json.dumps(values | {"which": list(self.which)}, sort_keys=True)
 
 
 def probe_all(
@@ -42,7 +52,7 @@ def probe_all(
     changes: Mapping[str, Any],
     which: Sequence[str] = PROBES,
 ) -> xr.Dataset:
-    """Run the probes on every network that learned, store the results as ``probes/ID.nc``, and collect numbers.
+    """Run the probes on every network of a run that learned, and collect numbers.
 
     Args:
         run: the run.
@@ -54,32 +64,101 @@ def probe_all(
     Returns:
         The table of `probe_numbers`.
     """
-    learned = [network.id for network in networks if network.learned]
-    probing = _Probing(run.store.folder, changes, settings, tuple(which), run.seed)
-    missing = [name for name in learned if not run.store.has(f"probes/{name}")]
-    with run.timed("probes"), run.progress.step("Probe networks", len(learned)) as step:
-        n_before = len(learned) - len(missing)
-        work_apart(
-            partial(_probe, probing),
-            missing,
+    files = [run.store.path("networks", f"{network.id}.nc") for network in networks if network.learned]
+    with run.timed("probes"):
+        probe_files(
+            files,
+            run.store,
+            settings,
+            changes=changes,
+            which=which,
+            seed=run.seed,
             n_processes=run.n_processes,
-            on_done=lambda done, name: step.update(n_before + done, name),
+            progress=run.progress,
         )
     return probe_numbers(networks, run.store)
 
 
-def _probe(probing: _Probing, name: str) -> None:
+def probe_files(
+    files: Sequence[Path],
+    out: ResultFolder,
+    settings: ProbeSettings,
+    *,
+    changes: Mapping[str, Any] = MappingProxyType({}),
+    which: Sequence[str] = PROBES,
+    seed: int = 0,
+    n_processes: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Probe networks and store the results as ``probes/ID.nc``; those that are there are kept.
+
+    Args:
+        files: network files, named by the ids of the networks.
+        out: where results go.
+        settings: of the probes.
+        changes: of the task of every network.
+        which: rows of `dynaprobe.study.probing.PROBES`.
+        seed: of every draw.
+        n_processes: how many work side by side; None takes one per core.
+        progress: listens.
+    """
+    probing = _Probing(out.folder, dict(changes), settings, tuple(which), seed)
+    missing = [file for file in files if not _is_there(out, file.stem, probing.request)]
+    n_before = len(files) - len(missing)
+    with (progress or Silent()).step("Probe networks", len(files)) as step:
+        step.update(n_before)
+        work_apart(
+            partial(_probe, probing),
+            missing,
+            n_processes=n_processes,
+            on_done=lambda done, file: step.update(n_before + done, file.stem),
+        )
+
+
+def _is_there(out: ResultFolder, name: str, request: str) -> bool:
+    """Whether a network was probed in just this way."""
+    if not out.has(f"probes/{name}"):
+        return False
+    return bool(out.load(f"probes/{name}")["account"].attrs.get("request") == request)
+
+
+def _probe(probing: _Probing, file: Path) -> None:
     store = ResultFolder(probing.folder)
-    trained = load_network(store.path("networks", f"{name}.nc"))
+    trained = load_network(file)
+    reason, groups = "", {}
     try:
         matched = replace(trained, task=trained.task.with_changes(probing.changes, where="the recording"))
         results = probe_network(matched, probing.settings, which=probing.which, seed=probing.seed)
+        groups = {kind: result.to_dataset() for kind, result in results.items()}
     except DataError as error:
         # A network whose states explode on some trial cannot be probed; that is a finding.
-        store.save(f"probes/{name}", {"account": xr.Dataset(attrs={"reason": str(error)})})
-        return
-    groups = {kind: result.to_dataset() for kind, result in results.items()}
-    store.save(f"probes/{name}", groups | {"account": xr.Dataset(attrs={"reason": ""})})
+        reason = str(error)
+    account = xr.Dataset(attrs={"reason": reason, "request": probing.request})
+    store.save(f"probes/{trained.id}", groups | {"account": account})
+
+
+class Probed(NamedTuple):
+    """What a file of probes holds.
+
+    Attributes:
+        results: by the names of `dynaprobe.study.probing.probe_network`; empty for a network that could not be
+            probed.
+        reason: why it could not.
+    """
+
+    results: Mapping[str, Result]
+    reason: str
+
+
+def read_probes(store: ResultFolder, name: str) -> Probed:
+    """The results of a network as records."""
+    groups = store.load(f"probes/{name}")
+    account = groups.pop("account")
+    kinds = {kind.__name__: kind for kind in KINDS}
+    return Probed(
+        {group: kinds[data.attrs["result"]].from_dataset(data) for group, data in groups.items()},
+        str(account.attrs["reason"]),
+    )
 
 
 def probe_numbers(networks: Sequence[TrainedNetwork], store: ResultFolder) -> xr.Dataset:

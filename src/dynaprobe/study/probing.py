@@ -8,19 +8,23 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from dynaprobe.analysis.probes.causal import input_removal, state_swap
+from dynaprobe.analysis.fixed_point_record import FixedPoints
+from dynaprobe.analysis.probes.causal import InputRemoval, StateSwap, input_removal, state_swap
 from dynaprobe.analysis.probes.directions import usual_directions
-from dynaprobe.analysis.probes.input_noise import NOISE_SD, input_noise
+from dynaprobe.analysis.probes.input_noise import NOISE_SD, InputNoise, input_noise
 from dynaprobe.analysis.probes.local_dynamics import (
     MOMENTS_MS,
+    FlowFields,
+    LinearPrediction,
+    LocalSpectra,
     flow_fields,
     linear_prediction,
     spectra_along_trial,
 )
-from dynaprobe.analysis.probes.mechanism import mechanism_verdict
-from dynaprobe.analysis.probes.new_locations import new_locations
-from dynaprobe.analysis.probes.perturbation import PULSE_MS, SIZES, pulses, silencing
-from dynaprobe.analysis.probes.target_switch import SWITCH_MS, target_switch
+from dynaprobe.analysis.probes.mechanism import MechanismVerdict, mechanism_verdict
+from dynaprobe.analysis.probes.new_locations import NewLocations, new_locations
+from dynaprobe.analysis.probes.perturbation import PULSE_MS, SIZES, Pulses, Silencing, pulses, silencing
+from dynaprobe.analysis.probes.target_switch import SWITCH_MS, TargetSwitchProbe, target_switch
 from dynaprobe.analysis.result import Result
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.core.random import generator
@@ -63,6 +67,11 @@ class ProbeSettings(Settings):
     n_fixed_point_starts: Count = 128
 
 
+# Classes of the records that probes give.
+KINDS: tuple[type[Result], ...] = (
+    InputRemoval, StateSwap, MechanismVerdict, InputNoise, TargetSwitchProbe, NewLocations, Pulses, Silencing,
+    FixedPoints, LocalSpectra, LinearPrediction, FlowFields,
+)  # fmt: skip
 PROBES = ("mechanism", "noise", "switch", "locations", "perturb", "dynamics")
 
 
@@ -72,7 +81,6 @@ def probe_network(
     *,
     which: Sequence[str] = PROBES,
     seed: int = 0,
-    on_probe: Callable[[str], None] | None = None,
 ) -> dict[str, Result]:
     """Run the probes named on a network, on the trials of its own task.
 
@@ -90,7 +98,6 @@ def probe_network(
         settings: how.
         which: rows of `PROBES`.
         seed: of every draw: the same noise for every network.
-        on_probe: told the name of each probe that is done.
 
     Returns:
         The results by the names above.
@@ -135,8 +142,6 @@ def probe_network(
     results: dict[str, Result] = {}
     for name in which:
         results |= parts[name]()
-        if on_probe is not None:
-            on_probe(name)
     return results
 
 
