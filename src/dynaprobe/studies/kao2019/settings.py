@@ -133,9 +133,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "probes.n_fixed_point_starts": 32,
     },
     "demo": {
-        "fit.n_updates": 500,
-        "fit.batch_size": 32,
-        "rate_penalties": (0.0, 1e-3, 1e-2, 1e-1),
+        "fit.n_updates": 1500,
+        "rate_penalties": (0.0, 1e-2),
+        "variants": (Variant(visibility="until_go"),),
+        "n_seeds": 4,
         "battery.comparison.n_splits": 4,
         "battery.comparison.n_floor": 50,
         "battery.comparison.units.n_latency_null": 100,
