@@ -1,11 +1,9 @@
-"""All probes of a network together, and networks whose mechanism is forced."""
+"""All probes of a network together, and on networks whose task leaves them one mechanism."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,11 +11,13 @@ import xarray as xr
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
-from dynaprobe.study.forced import FORCED, VERDICTS, ForcedSettings, confusion, forced_jobs, train_forced
+from dynaprobe.study.jobs import JobSettings, train
 from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.probing import ProbeSettings, probe_network
 from dynaprobe.study.store import RunStore
+from dynaprobe.study.sweep import grid
 from dynaprobe.tasks.reach import DelayedReach
+from dynaprobe.training.settings import FitSettings
 
 SMALL = ProbeSettings(
     noise_sd=(0.0, 0.5), n_noise_trials=2, switch_ms=(-100.0, 50.0), pulse_ms=(0.0,), pulse_sizes=(1.0,),
@@ -74,36 +74,16 @@ def test_a_switched_target_is_seen_where_the_task_hides_it():
     assert float(np.abs(by_target - by_target.mean("to_condition")).max()) > 1e-6
 
 
-def test_jobs_of_forced_mechanisms_differ_in_what_is_seen():
-    jobs = forced_jobs(ForcedSettings(n_seeds=3), seed=5)
-    assert len({job.id for job in jobs}) == 6
-    for job in jobs:
-        assert isinstance(job.settings.task, DelayedReach)
-        shown = job.settings.task.target_visible
-        assert shown == FORCED[job.labels["forced"]]["task.target_visible"]
-    assert {job.seed for job in jobs} == {5, 6, 7}
-
-
-def test_confusion_counts_every_network_once():
-    """Untrained networks have no mechanism, whatever they were to be forced to."""
-    networks = [replace(untrained(), id=str(k), labels={"forced": list(FORCED)[k % 2]}) for k in range(3)]
-    networks[0] = replace(networks[0], status="converged")
-    table = confusion(networks)
-    assert table["count"].sel(verdict="unclear").values.tolist() == [2, 1]
-    assert table["count_learned"].sel(verdict="unclear").values.tolist() == [1, 0]
-    assert int(table["count"].sum()) == 3
-    assert table["verdict"].values.tolist() == list(VERDICTS)
-    assert table["forced_as"].values.tolist() == [list(FORCED)[k] for k in (0, 1, 0)]
-
-
 @pytest.mark.slow
 def test_networks_of_forced_mechanism_are_found_out(tmp_path):
     """Trained for half a minute: not good, but every one reaches by the only way there is."""
-    settings = ForcedSettings(n_seeds=1, network=NetworkSettings(n_units=50)).with_changes(
-        {"fit.n_updates": 400, "fit.batch_size": 32, "fit.learning_rate": 3e-3, "fit.penalty_rate": 0.0}
+    base = JobSettings(
+        task=DelayedReach(no_delay_fraction=0.0),
+        network=NetworkSettings(n_units=50),
+        fit=FitSettings(n_updates=400, batch_size=32, learning_rate=3e-3),
     )
-    table = confusion(train_forced(settings, tmp_path / "forced"))
-    xr.testing.assert_identical(confusion(train_forced(settings, tmp_path / "forced", resume=True)), table)
-    assert table["count"].sel(forced="initial_condition", verdict="initial_condition") == 1
-    assert table["count"].sel(forced="input_driven", verdict="input_driven") == 1
-    assert jnp.isfinite(table["mechanism_index"].values).all()
+    jobs = grid(base, {"task.target_visible": ["until_go", "from_go"]}, seeds=[0])
+    networks = train(jobs, RunStore(tmp_path))
+    found = [probe_network(network, SMALL, which=("mechanism",))["mechanism"] for network in networks]
+    assert [str(one.data.attrs["mechanism"]) for one in found] == ["initial_condition", "input_driven"]
+    assert all(np.isfinite(one.data["mechanism_index"]) for one in found)

@@ -8,5 +8,6 @@ each verdict.
 """
 
 from dynaprobe.studies.kao2019.run import STUDY
+from dynaprobe.studies.kao2019.settings import PRESETS, Kao2019Settings
 
-__all__ = ["STUDY"]
+__all__ = ["PRESETS", "STUDY", "Kao2019Settings"]
