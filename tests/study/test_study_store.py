@@ -223,3 +223,17 @@ def test_a_manifest_of_something_else(store, content):
     store.manifest_path.write_text(content)
     with pytest.raises(DataError, match=r"run\.json must be what a run writes about itself"):
         store.manifest()
+
+
+def test_some_groups_are_read_as_in_the_whole(tmp_path):
+    store = RunStore(tmp_path)
+    one = xr.Dataset({"a": ("x", [1.0, 2.0])}, coords={"x": [3, 4], "scalar": 5.0}, attrs={"why": "because"})
+    store.save("results/many", {"one": one, "two": xr.Dataset({"b": 1.0}), "three": xr.Dataset(attrs={"c": "d"})})
+    some = store.load("results/many", only=["three", "one", "four"])
+    assert list(some) == ["three", "one"]
+    xr.testing.assert_identical(some["one"], one)
+    assert some["three"].attrs == {"c": "d"}
+    path = tmp_path / "results" / "many.nc"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"many\.nc"):
+        store.load("results/many", only=["one"])

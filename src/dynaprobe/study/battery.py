@@ -311,7 +311,7 @@ def _numbers_of(network: TrainedNetwork, names: Sequence[str], run: Run) -> dict
     path = f"results/{network.id}"
     if not network.learned or not run.store.path(f"{path}.nc").is_file():
         return nothing
-    found = json.loads(run.store.load(path)["account"].attrs["numbers"])
+    found = json.loads(run.store.load(path, only=["account"])["account"].attrs["numbers"])
     return {name: float(found.get(name, "nan")) for name in names}
 
 

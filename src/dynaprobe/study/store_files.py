@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -158,8 +158,13 @@ def _own_locks() -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if dask is None else dask.config.set(scheduler="threads")
 
 
-def read_tree(path: Path) -> dict[str, xr.Dataset]:
+def read_tree(path: Path, only: Collection[str] | None = None) -> dict[str, xr.Dataset]:
     """Read what `write_tree` wrote, or any netCDF file.
+
+    Args:
+        path: the file.
+        only: the groups wanted, those of them that are there; None reads all, which takes seconds where there are
+            many.
 
     Raises:
         DataError: when the file is missing, truncated, not netCDF, or not what its checksum was made of.
@@ -168,14 +173,31 @@ def read_tree(path: Path) -> dict[str, xr.Dataset]:
 
     content, _ = unseal(_bytes(path), path)
     try:
-        with _own_locks(), xr.open_datatree(io.BytesIO(content), engine=ENGINE) as tree:
-            branches = {path.strip("/"): branch for path, branch in tree.subtree_with_keys if path != "."}
-            loaded = {path: branch.to_dataset().load() for path, branch in branches.items()}
+        if only is None:
+            with _own_locks(), xr.open_datatree(io.BytesIO(content), engine=ENGINE) as tree:
+                branches = {path.strip("/"): branch for path, branch in tree.subtree_with_keys if path != "."}
+                loaded = {path: branch.to_dataset().load() for path, branch in branches.items()}
+        else:
+            loaded = _groups(content, only)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _not_whole(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
     for name, data in loaded.items():
         loaded[name] = data.set_coords(json.loads(data.attrs.pop("coordinate_names", "[]")))
     return loaded
+
+
+def _groups(content: bytes, only: Collection[str]) -> dict[str, xr.Dataset]:
+    """Some groups of a file; xarray tells which there are by opening them all."""
+    import h5py  # noqa: PLC0415
+    import xarray as xr  # noqa: PLC0415
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        there = [name for name in only if name in file]
+    found = {}
+    for name in there:
+        with _own_locks(), xr.open_dataset(io.BytesIO(content), engine=ENGINE, group=name) as data:
+            found[name] = data.load()
+    return found
 
 
 def check_whole(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,9 @@ class ResultFolder:
         """
         return write_tree(self.folder / f"{name}.nc", groups, facts)
 
-    def load(self, name: str) -> dict[str, xr.Dataset]:
-        """Read what `save` wrote."""
-        return read_tree(self.folder / f"{name}.nc")
+    def load(self, name: str, only: Collection[str] | None = None) -> dict[str, xr.Dataset]:
+        """Read what `save` wrote: all groups, or `only` some, those of them that are there."""
+        return read_tree(self.folder / f"{name}.nc", only)
 
     def is_whole(self, name: str) -> bool:
         """Whether ``NAME.nc`` is there and agrees with its checksum.
