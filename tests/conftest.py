@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-# Compiled functions would otherwise be kept in the user's home by code that asks for it; set before JAX starts,
-# and through the environment so that commands started by a test inherit it.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-# Kernels are kept from one run to the next, under a stamp of their sources: compiling them takes a quarter minute.
+# What is compiled is kept from one run to the next and shared by the processes of a run, also by those that a
+# test starts, in a folder of this repository and not the user's own. Set before JAX starts.
 os.environ["DYNAPROBE_CACHE"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "dynaprobe")
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
@@ -34,6 +33,10 @@ CHECKED_ROOMS += tuple(f"dynaprobe.model.{file.stem}" for file in (ROOT / "src/d
 install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
 
 from dynaprobe.core.devices import prepare_devices  # noqa: E402 - after the hook
+
+# Half a million objects of the libraries live to the end: looking through them again and again takes time.
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 # Devices and flags as in the program: a test that starts JAX by itself would otherwise run on others.
 prepare_devices()

@@ -35,7 +35,8 @@ def unpinned(requirements: list[str], constraints: str) -> list[str]:
     """Names that are required and have no exact version."""
     pinned = {normal(m[1]) for m in re.finditer(r"^([\w.-]+)==\d\S*$", constraints, re.MULTILINE)}
     names = [re.match(r"[\w.-]+", requirement) for requirement in requirements]
-    return [name[0] for name in names if name and normal(name[0]) not in pinned]
+    # The project itself stands in an extra that takes in other extras.
+    return [name[0] for name in names if name and normal(name[0]) not in {*pinned, PROJECT["name"]}]
 
 
 def traces(text: str) -> list[str]:

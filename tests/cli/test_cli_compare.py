@@ -17,7 +17,9 @@ QUICK = [
     for change in (
         'pairs.measures=["procrustes_distance", "cka"]', "pairs.n_splits=1", "pairs.n_resamples=4",
         "pairs.n_floor=4", "pairs.n_regroupings=19", "comparison.n_splits=1", "comparison.n_floor=4",
-        "comparison.n_chance=20",
+        "comparison.n_chance=20", "comparison.n_surrogates=2", 'comparison.families=["T", "TNC"]',
+        "comparison.units.n_permutations=19", "comparison.units.n_latency_null=19",
+        "comparison.units.n_surrogates=2",
     )
     for word in ("--set", change)
 ]  # fmt: skip

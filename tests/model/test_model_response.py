@@ -36,33 +36,43 @@ def network_of(activation="tanh", n_units=11, seed=1, **settings):
         seed=seed,
     )
     rng = generator(seed, "test")
-    b, x0 = (jnp.asarray(rng.normal(0, 0.3, n_units), jnp.float32) for _ in range(2))
-    return eqx.tree_at(lambda n: (n.b, n.x0, n.w_out), made, (b, x0, made.w_out * 5))
+    b, x0 = (single(rng.normal(0, 0.3, n_units)) for _ in range(2))
+    return eqx.tree_at(lambda n: (n.b, n.x0, n.w_out), made, (b, x0, single(np.asarray(made.w_out) * 5)))
+
+
+def single(values):
+    """An array of JAX in single precision; by NumPy, as JAX would compile a program for every shape."""
+    return jax.device_put(np.asarray(values, dtype=np.float32))
 
 
 def problem(network, n_times, n_trials, seed=2):
     rng = generator(seed, "test", "problem")
     n_units = network.b.size
 
-    def array(*shape):
-        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+    def normal(*shape):
+        return rng.normal(size=shape)
 
     return {
-        "inputs": array(n_times, n_trials, N_INPUTS),
-        "start": 0.5 * array(n_trials, n_units),
-        "vanishing": jnp.abs(array(n_times, n_trials)) / (n_times * n_trials),
+        "inputs": single(normal(n_times, n_trials, N_INPUTS)),
+        "start": single(0.5 * normal(n_trials, n_units)),
+        "vanishing": single(np.abs(normal(n_times, n_trials)) / (n_times * n_trials)),
         "goals": (
-            array(n_trials, n_units),
-            array(n_times, n_trials, N_OUTPUTS),
-            array(n_times, n_trials),
-            array(n_times, n_trials, n_units),
+            single(normal(n_trials, n_units)),
+            single(normal(n_times, n_trials, N_OUTPUTS)),
+            single(normal(n_times, n_trials)),
+            single(normal(n_times, n_trials, n_units)),
         ),
     }
 
 
 def double(tree):
     return jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+        lambda leaf: (
+            jax.device_put(np.asarray(leaf, dtype=np.float64))
+            if jnp.issubdtype(leaf.dtype, jnp.floating)
+            else leaf
+        ),
+        tree,
     )
 
 
@@ -177,11 +187,11 @@ def test_noise_of_a_part_is_that_of_the_whole():
     network = network_of(noise_state=0.3, noise_input=0.2)
     given = problem(network, 12, 5)
     stream, off = key(1, "noise"), jnp.zeros((12, 5))
-    whole = network.respond(given["inputs"], given["start"], stream, off)
-    early = network.respond(given["inputs"][:7], given["start"], stream, off[:7])
-    late = network.respond(
-        given["inputs"][7:, 2:], early.last[2:], stream, off[7:, 2:], first=(jnp.int32(7), jnp.int32(2))
-    )
+    respond = jax.jit(lambda inputs, start, off, first: network.respond(inputs, start, stream, off, first=first))
+    beginning = (jnp.int32(0), jnp.int32(0))
+    whole = respond(given["inputs"], given["start"], off, beginning)
+    early = respond(given["inputs"][:7], given["start"], off[:7], beginning)
+    late = respond(given["inputs"][7:, 2:], early.last[2:], off[7:, 2:], (jnp.int32(7), jnp.int32(2)))
     np.testing.assert_array_equal(early.rates, whole.rates[:7])
     np.testing.assert_array_equal(late.rates, whole.rates[7:, 2:])
     np.testing.assert_array_equal(late.outputs, whole.outputs[7:, 2:])
@@ -198,7 +208,8 @@ def test_states_without_weights_show_the_noise_itself():
     start = jnp.full((n_trials, n_units), high)
     inputs = jnp.zeros((n_times, n_trials, N_INPUTS))
     stream = key(3, "noise")
-    rates = silent.respond(inputs, start, stream, jnp.zeros((n_times, n_trials))).rates
+    off = jnp.zeros((n_times, n_trials))
+    rates = jax.jit(lambda inputs: silent.respond(inputs, start, stream, off).rates)(inputs)
     before = jnp.concatenate([start[None], rates[:-1]])
     alpha = silent.alpha
     xi = np.asarray((rates - (1 - alpha) * before - alpha * high) / np.sqrt(2 * alpha))
@@ -221,10 +232,12 @@ def test_a_state_that_is_not_a_number_stays_so():
 @compiled
 def test_extreme_states_give_the_limits():
     big = jnp.asarray([[-1e4, -50.0, 0.0, 50.0, 1e4]])
+    unseen, nothing = jnp.zeros((1, 1, N_INPUTS)), jnp.zeros((1, 1))
     for activation, row in ACTIVATIONS.items():
         network = network_of(activation, n_units=5)
         off = eqx.tree_at(lambda n: (n.w_in, n.w_rec, n.b), network, replace_fn=jnp.zeros_like)
-        rates = off.respond(jnp.zeros((1, 1, N_INPUTS)), big, None, jnp.zeros((1, 1))).rates[0]
+        respond = jax.jit(lambda start, off=off: off.respond(unseen, start, None, nothing).rates)
+        rates = respond(big)[0]
         np.testing.assert_allclose(rates, row.function((1 - off.alpha) * big), rtol=3e-7, atol=1e-7)
 
 

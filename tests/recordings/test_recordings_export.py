@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from recording_samples import make_session
 
@@ -49,6 +49,8 @@ event = st.lists(st.one_of(st.floats(0.0, 3.0), st.just(float("nan"))), min_size
 def test_round_trip(
     tmp_path: Path, spikes: list[list[float]], go: list[float], own: list[float], observed: bool
 ) -> None:
+    # The last trial ends at 19 s; spikes that are all later are refused when they are read, as of another clock.
+    assume(min(map(min, spikes)) < 19.0)
     session = make_session(
         [np.sort(unit) for unit in spikes],
         direction_deg=[0.0, 22.5, 315.0, 0.0, 90.0],

@@ -266,7 +266,8 @@ class TestAxes:
                 reach_variant(TASK, visibility=visibility, delay_law=delay_law)
             return
         task = reach_variant(TASK, visibility=visibility, delay_law=delay_law)
-        batch = make_trials(task, key(0, "axes"), 64)
+        # Line by line: all pairs of one length of trial share the operations, but none shares a compiled program.
+        batch = task.trials(key(0, "axes"), 64)
         reaches = np.asarray(batch.condition) >= 0
         assert (np.abs(np.asarray(batch.inputs)[reaches, :, :2]).max((1, 2)) > 0).all()
 

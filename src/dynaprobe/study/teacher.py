@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,6 +33,10 @@ ADAPTATION_TAU_MS = 300.0
 N_INPUTS = 3
 REACTION_TIME_MS = 190.0
 REACTION_TIME_SD_MS = 25.0
+
+# Compiled whole: run line by line, JAX compiles a hundred small programs for every number of trials, in 5 seconds.
+_condition_trials = eqx.filter_jit(lambda task, n_repeats: task.condition_trials(n_repeats))
+_rollout = eqx.filter_jit(lambda network, inputs, stream: network.rollout(inputs, stream))
 
 
 class _Wiring:
@@ -183,13 +188,13 @@ def teacher_recording(
         target_visible="until_go",
         no_delay_fraction=0.0,
     )
-    trials = task.condition_trials(n_repeats)
+    trials = _condition_trials(task, n_repeats)
     rng = generator(seed, "teacher", "reaction_time")
     jitter_ms = REACTION_TIME_SD_MS * np.clip(rng.normal(0.0, 1.0, trials.n_trials), -3, 3)
     # Whole bins, so that the time written down is the time by which the activity was shifted.
     jitter_ms = task.dt_ms * np.round(jitter_ms / task.dt_ms)
     inputs = _shifted_go(np.asarray(trials.inputs), np.asarray(trials.events_ms["go_cue"]), jitter_ms, task.dt_ms)
-    rollout = teacher_network(dt_ms=task.dt_ms).rollout(jnp.asarray(inputs), key(seed, "teacher", "noise"))
+    rollout = _rollout(teacher_network(dt_ms=task.dt_ms), jnp.asarray(inputs), key(seed, "teacher", "noise"))
     observed = observed_units(np.asarray(rollout.rates, dtype=np.float64), n_units=n_units, seed=seed)
     rates = make_rates(
         observed,
