@@ -21,6 +21,12 @@ STEP = 1e-6
 DIFFERENCES = 1e-7  # central differences of a cost near 1: STEP^2 and 1e-16 / STEP, relative to the largest entry
 
 
+# Compiled whole: run line by line, JAX compiles every operation for every size.
+rollout_of = eqx.filter_jit(
+    lambda network, inputs, key=None, start=None: network.rollout(inputs, key, start=start)
+)
+
+
 def make(*, seed=0, n_inputs=3, n_outputs=2, **settings):
     """A network in which nothing is zero that could be."""
     network = CTRNN.make(NetworkSettings(**settings), n_inputs=n_inputs, n_outputs=n_outputs, seed=seed)
@@ -42,7 +48,7 @@ def test_rollout_without_noise_equals_a_plain_loop(name):
     with jax.enable_x64(True):
         network = float64(make(n_units=6, activation=name, dt_ms=7, density=0.6))
         inputs = inputs_of(1, 2, 20, 3)
-        rollout = network.rollout(inputs)
+        rollout = rollout_of(network, inputs)
     w_in, w_rec, w_out, b, x0 = (
         np.asarray(each) for each in (network.w_in, network.w_rec, network.w_out, network.b, network.x0)
     )
@@ -68,7 +74,7 @@ def test_step_and_vector_field_agree_with_the_rollout():
     with jax.enable_x64(True):
         network = float64(make(n_units=6))
         inputs = inputs_of(2, 4, 5, 3)
-        states = network.rollout(inputs).states
+        states = rollout_of(network, inputs).states
         np.testing.assert_allclose(network.step(states[:, 1], inputs[:, 2]), states[:, 2], rtol=0, atol=ROUND_OFF)
         field = network.vector_field(states[0, 1], inputs[0, 2])
         np.testing.assert_allclose(field, (states[0, 2] - states[0, 1]) / 10.0, rtol=0, atol=ROUND_OFF)
@@ -78,8 +84,8 @@ def test_rollout_from_a_given_state_continues_a_rollout():
     with jax.enable_x64(True):
         network = float64(make(n_units=6))
         inputs = inputs_of(3, 4, 12, 3)
-        whole = network.rollout(inputs).states
-        rest = network.rollout(inputs[:, 5:], start=whole[:, 4]).states
+        whole = rollout_of(network, inputs).states
+        rest = rollout_of(network, inputs[:, 5:], start=whole[:, 4]).states
         np.testing.assert_allclose(rest, whole[:, 5:], rtol=0, atol=ROUND_OFF)
 
 
@@ -113,7 +119,8 @@ def test_noise_per_channel_leaves_quiet_channels_quiet():
     network = make(n_units=4, noise_input=(0.0, 1.0, 0.0), noise_state=0.0)
     silent = eqx.tree_at(lambda n: n.w_in, network, network.w_in.at[:, 1].set(0.0))
     inputs = jnp.zeros((2, 5, 3))
-    np.testing.assert_array_equal(silent.rollout(inputs, key(0, "noise")).states, silent.rollout(inputs).states)
+    noisy, quiet = (rollout_of(silent, inputs, stream).states for stream in (key(0, "noise"), None))
+    np.testing.assert_array_equal(noisy, quiet)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,17 +18,22 @@ from dynaprobe.study.teacher import teacher_recording
 from dynaprobe.study.yardstick import place, yardstick
 
 SETTINGS = ComparisonSettings(n_splits=3, n_floor=20, n_chance=50)
-OPTIONS = {"n_units": 80, "n_repeats": 24, "n_targets": 8, "delay_ms": 1000.0}
+
+
+@cache
+def recording(seed: int, delay_ms: float = 1000.0) -> Recording:
+    """Made once for all that read it; nothing below changes it."""
+    return teacher_recording(n_units=80, n_repeats=24, n_targets=8, delay_ms=delay_ms, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def resolved() -> ComparisonSettings:
-    return resolve(SETTINGS, timing(teacher_recording(**OPTIONS, seed=1)))
+    return resolve(SETTINGS, timing(recording(1)))
 
 
 @pytest.fixture(scope="module")
 def recorded(resolved):
-    return population(teacher_recording(**OPTIONS, seed=1), resolved, seed=0)
+    return population(recording(1), resolved, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def placed(side, recorded, scale, resolved) -> dict[str, float]:
 
 def test_other_neurons_of_the_same_kind_stand_at_one(resolved, recorded, scale):
     """The same teacher, other neurons, other spikes: an equal, unit by unit and as a population."""
-    found = placed(population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0), recorded, scale, resolved)
+    found = placed(population(recording(2), resolved, seed=0), recorded, scale, resolved)
     # SAMPLING: forty neurons that mix eleven latents in other proportions.
     assert found["population"] == pytest.approx(1.0, abs=0.25)
     assert found["single_unit"] == pytest.approx(1.0, abs=0.35)
@@ -60,7 +66,7 @@ def test_surrogates_of_the_neurons_stand_at_zero(resolved, recorded, scale):
 
 
 def test_conditions_in_the_wrong_order_are_no_match(resolved, recorded, scale):
-    other = population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0)
+    other = population(recording(2), resolved, seed=0)
     order = [3, 0, 6, 1, 7, 4, 2, 5]
     wrong = replace(other, halves=[tuple(half.isel(condition=order) for half in pair) for pair in other.halves])
     right, shuffled = (placed(side, recorded, scale, resolved) for side in (other, wrong))
@@ -70,7 +76,7 @@ def test_conditions_in_the_wrong_order_are_no_match(resolved, recorded, scale):
 
 def test_the_networks_own_null(resolved, recorded):
     """Another sample of the same kind beats every surrogate of itself."""
-    other = population(teacher_recording(**OPTIONS, seed=2), resolved, seed=0)
+    other = population(recording(2), resolved, seed=0)
     numbers = headline(score(other, recorded, resolved, seed=0))
     assert numbers["population_p"] == pytest.approx(1 / 21)
     assert numbers["single_unit_p"] == pytest.approx(1 / 21)
@@ -101,15 +107,15 @@ def test_halves_are_scaled_alike_and_average_to_the_whole(recorded):
 
 
 def test_windows_follow_the_delay():
-    long = resolve(SETTINGS, timing(teacher_recording(**OPTIONS, seed=1)))
-    short = resolve(SETTINGS, timing(teacher_recording(**{**OPTIONS, "delay_ms": 500.0}, seed=1)))
+    long = resolve(SETTINGS, timing(recording(1)))
+    short = resolve(SETTINGS, timing(recording(1, 500.0)))
     assert long.preparatory_window_ms == (500.0, 1000.0)
     assert short.preparatory_window_ms == (150.0, 450.0)
     assert short.target_window_ms == (-50.0, 500.0)
 
 
 def test_a_delay_too_short_is_said():
-    facts = replace(timing(teacher_recording(**OPTIONS, seed=1)), delay_ms=300.0)
+    facts = replace(timing(recording(1)), delay_ms=300.0)
     with pytest.raises(
         DataError, match=r"preparatory_window_ms must end before the go cue, at the median delay of 300 ms"
     ):
@@ -117,7 +123,7 @@ def test_a_delay_too_short_is_said():
 
 
 def test_a_missing_event_is_said():
-    session = teacher_recording(**OPTIONS, seed=1).sessions[0]
+    session = recording(1).sessions[0]
     lame = replace(session, events=("target_on", "go_cue"))
     with pytest.raises(DataError, match=r"move_onset must be an event of the recording.*--map move_onset=COLUMN"):
         timing(Recording(sessions=(lame,), source="lame.nwb"))
@@ -125,12 +131,12 @@ def test_a_missing_event_is_said():
 
 def test_settings_must_be_resolved_first(recorded):
     with pytest.raises(DataError, match=r"target_window_ms must be resolved"):
-        population(teacher_recording(**OPTIONS, seed=1), SETTINGS, seed=0)
+        population(recording(1), SETTINGS, seed=0)
     assert recorded.left_out == {}
 
 
 def test_an_event_without_any_time_is_said():
-    session = teacher_recording(**OPTIONS, seed=1).sessions[0]
+    session = recording(1).sessions[0]
     lame = replace(session, trials=session.trials.assign(move_onset=np.nan))
     with pytest.raises(DataError, match=r"lame\.nwb: go_cue and move_onset must both have a time in at least one"):
         timing(Recording(sessions=(lame,), source="lame.nwb"))

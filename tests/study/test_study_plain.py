@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sweep_parts import TINY
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.settings import parse
@@ -12,12 +13,6 @@ from dynaprobe.study.candidates import Candidate, read_candidates
 from dynaprobe.study.lineup import check_ids
 from dynaprobe.study.store import read_tree, write_tree
 from dynaprobe.study.train_alone import TrainSettings, train_ensemble
-
-TINY = {
-    "task": {"dt_ms": 20.0, "delay_range_ms": (100.0, 200.0), "catch_fraction": 0.0, "n_targets": 4},
-    "network": {"n_units": 6, "dt_ms": 20.0},
-    "fit": {"n_updates": 2, "batch_size": 4, "n_validation_trials": 8},
-}
 
 
 def trained(out: Path, *, seed: int) -> Path:
@@ -56,6 +51,6 @@ def test_the_same_network_may_be_named_twice(tmp_path):
     run = trained(tmp_path / "run", seed=0)
     candidates = checked(run, *sorted((run / "networks").glob("*.nc")))
     assert [len(one.files) for one in candidates] == [2, 1, 1]
-    # Two updates teach nothing: such networks are no candidates, and the reason is kept.
+    # Twelve updates teach nothing: such networks are no candidates, and the reason is kept.
     assert not any(one.is_usable for one in candidates)
     assert "stays below" in next(iter(candidates[0].left_out.values()))

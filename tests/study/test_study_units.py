@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dynaprobe.core.errors import SettingsError
+from dynaprobe.recordings.session import Recording
 from dynaprobe.study.comparison import ComparisonSettings, Population, population, resolve, score, timing
 from dynaprobe.study.describe import describe, headline
 from dynaprobe.study.prepared import Prepared
@@ -18,13 +19,18 @@ from dynaprobe.study.unit_pairs import surrogate_features, unit_pairs
 from dynaprobe.study.unit_settings import UnitSettings
 
 UNITS = UnitSettings(n_permutations=99, n_latency_null=99, n_surrogates=5)
-SETTINGS = ComparisonSettings(n_splits=2, n_floor=19, n_chance=20, n_motifs=3, units=UNITS)
+SETTINGS = ComparisonSettings(n_splits=2, n_floor=19, n_chance=20, n_motifs=3, n_surrogates=2, units=UNITS)
 OPTIONS = {"n_units": 50, "n_repeats": 10, "n_targets": 6, "delay_ms": 1000.0}
 
 
 @pytest.fixture(scope="module")
-def settings() -> ComparisonSettings:
-    return resolve(SETTINGS, timing(teacher_recording(**OPTIONS, seed=1)))
+def recording() -> Recording:
+    return teacher_recording(**OPTIONS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def settings(recording) -> ComparisonSettings:
+    return resolve(SETTINGS, timing(recording))
 
 
 def described(side: Population, settings: ComparisonSettings, gallery=None) -> dict:
@@ -32,8 +38,8 @@ def described(side: Population, settings: ComparisonSettings, gallery=None) -> d
 
 
 @pytest.fixture(scope="module")
-def recorded(settings):
-    side = population(teacher_recording(**OPTIONS, seed=1), settings, seed=0)
+def recorded(recording, settings):
+    side = population(recording, settings, seed=0)
     return side, described(side, settings) | {"surrogate_features": surrogate_features(side, settings, seed=0)}
 
 
