@@ -44,4 +44,4 @@ $(BENCH_STAMP): $(STAMP)
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' && touch $@ || echo "PyTorch could not be installed"
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs .pytest_cache

@@ -22,6 +22,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 mpl.use("Agg")
+gc.disable()  # until all is imported, see `pytest_collection_finish`
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,16 +35,19 @@ install_import_hook(list(CHECKED_ROOMS), "shape_checker.check")
 
 from dynaprobe.core.devices import prepare_devices  # noqa: E402 - after the hook
 
-# Half a million objects of the libraries live to the end: looking through them again and again takes time.
-gc.freeze()
-gc.set_threshold(20_000, 20, 20)
-
 # Devices and flags as in the program: a test that starts JAX by itself would otherwise run on others.
 prepare_devices()
 
 # Strict promotion everywhere but here: Optax's Adam raises a Python float to an integer count, and those who train
 # inherit it.
 PROMOTING_ROOMS = ("training", "study", "studies", "report", "viewer", "cli")
+
+
+def pytest_collection_finish() -> None:
+    """Half a million objects of the libraries live to the end: they are not looked through again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
