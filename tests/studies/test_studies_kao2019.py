@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynaprobe.cli.inputs import study_settings
+from dynaprobe.cli.inputs import as_toml, study_settings
 from dynaprobe.core.errors import SettingsError
 from dynaprobe.studies.kao2019.run import STUDY
 from dynaprobe.studies.kao2019.settings import PRESETS, Kao2019Settings
@@ -108,9 +108,13 @@ def test_noise_rarely_decides():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_settings(name):
+def test_presets_are_settings_that_survive_a_file(name, tmp_path):
+    """What `dynaprobe settings` prints is what --settings takes, lists of records included."""
     settings = study_settings(STUDY, name, None, [])
     assert isinstance(settings, Kao2019Settings)
+    file = tmp_path / "s.toml"
+    file.write_text(as_toml(settings))
+    assert study_settings(STUDY, "smoke", file, []) == settings
 
 
 def test_later_settings_win(tmp_path):

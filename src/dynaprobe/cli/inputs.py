@@ -131,9 +131,20 @@ def as_toml(settings: Settings) -> str:
     """All settings with dotted names, one line each; those left open are comments, as TOML has no null."""
     flat = dotted(settings.model_dump(mode="json"))
     return "\n".join(
-        f"# {name} is left open" if value is None else f"{name} = {json.dumps(value)}"
+        f"# {name} is left open" if value is None else f"{name} = {_toml_value(value)}"
         for name, value in flat.items()
     )
+
+
+def _toml_value(value: Any) -> str:
+    """A value as TOML: JSON's numbers, texts and lists are TOML's as well, records are not."""
+    if isinstance(value, Mapping):
+        # What is left open keeps its default when it is not named.
+        parts = (f"{name} = {_toml_value(one)}" for name, one in value.items() if one is not None)
+        return f"{{ {', '.join(parts)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml_value(one) for one in value)}]"
+    return json.dumps(value)
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
