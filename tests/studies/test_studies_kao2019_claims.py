@@ -11,9 +11,11 @@ from dynaprobe.studies.kao2019.cells import jobs_of
 from dynaprobe.studies.kao2019.generalisation import claim_4
 from dynaprobe.studies.kao2019.mechanisms import by_mechanism, claim_2, confusion
 from dynaprobe.studies.kao2019.robustness import claim_3
-from dynaprobe.studies.kao2019.run import judge, mechanism_table
+from dynaprobe.studies.kao2019.run import _halfway_deg, judge, mechanism_table
 from dynaprobe.studies.kao2019.settings import Kao2019Settings, Variant
 from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.study.probe_battery import probe_numbers
+from dynaprobe.study.store import RunStore
 
 STATE, INPUT = "initial_condition", "input_driven"
 N = 30
@@ -238,6 +240,49 @@ def test_the_table_joins_what_is_known_of_a_network():
         "tanh, penalty_rate 0",
     ]
     np.testing.assert_array_equal(found["population"], [0.2, np.nan, 0.4])
+
+
+def test_a_run_in_which_nothing_was_learned_ends_with_four_verdicts(tmp_path):
+    settings = TestCells.SETTINGS.with_changes({"n_seeds": 1})
+    jobs = jobs_of(settings, settings.task, seed=0)
+    networks = [
+        TrainedNetwork(
+            job.id, None, "", job.settings.task, "below_threshold", "", {}, {"score": 0.1}, xr.Dataset()
+        )
+        for job in jobs
+    ]
+    nothing = ("network", np.full(len(jobs), np.nan))
+    ids = {"id": ("network", np.array([job.id for job in jobs]))}
+    summary = xr.Dataset({"single_unit": nothing, "population": nothing}, coords=ids)
+    found = mechanism_table(jobs, networks, probe_numbers(networks, RunStore(tmp_path)), summary)
+    cells = xr.Dataset(
+        {
+            f"{level}_{part}": ("cell", [np.nan])
+            for level in ("single_unit", "population")
+            for part in ("mean", "low", "high")
+        }
+        | {name: ("cell", [0]) for name in ("n_learned", "n_compared")},
+        coords={"cell": ["a"]},
+    )
+    verdicts, groups = judge(found, cells, settings, directions_deg=range(0, 360, 60), seed=0)
+    assert {verdict.decision for verdict in verdicts} == {"undecided"}
+    said = " ".join(verdict.sentence for verdict in verdicts)
+    assert "0 of 0 networks reproduce both levels" in said
+    assert "noise in preparation nothing to correlate" in said
+    assert "nan" not in said
+    assert groups["networks"]["reason"].values.tolist() == ["did not learn the task"] * len(jobs)
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [((0, 60, 120), 30.0), ((-180, 180, 0, 90), 45.0)])
+def test_halfway_between_directions(degrees, expected):
+    """The smallest gap counts; one direction named twice is one."""
+    assert _halfway_deg(degrees) == expected
+
+
+def test_what_the_task_decides_is_said_in_the_rules():
+    rules = {claim.id: claim.rule for claim in STUDY.claims}
+    assert "because they must" in rules["2"]
+    assert "compares tasks as well as mechanisms" in rules["3"]
 
 
 def test_controls_take_no_part_in_the_claims():

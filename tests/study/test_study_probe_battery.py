@@ -91,6 +91,13 @@ def test_the_numbers_of_a_network():
         },
         coords=times,
     )
+    for horizon, expected in ((250.0, 250.0), (np.inf, 400.0), (np.nan, np.nan)):
+        prediction = xr.Dataset(
+            {"horizon_ms": ("start_ms", [10.0, horizon])},
+            coords={"start_ms": [-200.0, 0.0], "lead_ms": [200.0, 400.0]},
+        )
+        # A model that never fails is known to hold for the longest lead.
+        np.testing.assert_equal(numbers_of({"linear_prediction": prediction}), {"horizon_go_ms": expected})
     found = numbers_of({"input_noise": noise, "target_switch": switch})
     assert found["clean_error"] == pytest.approx(0.1)
     assert found["excess_error_preparatory"] == pytest.approx(0.2)

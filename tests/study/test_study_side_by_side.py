@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -101,3 +102,42 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, blow):
     while any(Path("/proc", pid).exists() for pid in children):
         assert time.monotonic() < end, "a process is still there"
         time.sleep(0.2)
+
+
+BARE = """
+import sys
+from functools import partial
+from pathlib import Path
+from dynaprobe.study.side_by_side import work_apart
+
+with open(sys.argv[1], "a") as file:
+    file.write("ran\\n")
+work_apart(partial(print, "item"), [1, 2], n_processes=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("through", ["file", "pipe"])
+def test_a_script_without_a_guard_runs_once(tmp_path, through):
+    """Also one that came through a pipe, whose name is that of no file."""
+    script, log = tmp_path / "bare.py", tmp_path / "log"
+    script.write_text(BARE)
+    first = str(script) if through == "file" else "-"
+    ended = subprocess.run(
+        [sys.executable, first, str(log)],
+        input=None if through == "file" else BARE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert log.read_text() == "ran\n"
+    assert sorted(ended.stdout.split("\n")) == ["", "item 1", "item 2"]
+
+
+def test_a_daemonic_process_works_alone(tmp_path, monkeypatch):
+    """It may not start others; worker pools of notebooks and queues are such."""
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    work_apart(partial(note, tmp_path), [1, 2], n_processes=2)
+    assert {file.read_text().split()[1] for file in tmp_path.iterdir()} == {str(os.getpid())}

@@ -30,6 +30,13 @@ _TELLING = (
     "account", "mechanism", "state_swap_visible", "input_noise", "target_switch", "locations_between",
     "locations_radii", "pulses", "linear_prediction",
 )  # fmt: skip
+# What `numbers_of` finds where all probes were run.
+NUMBERS = (
+    *(name + end for name in ("mechanism_index", "suffices", "decides") for end in ENDS), "decides_shown",
+    "clean_error", *(f"{name}_{epoch}" for epoch in EPOCHS for name in ("excess_error", "tolerated_sd")),
+    "switch_success_early", "switch_success_late", "visited_early", "reaction_early_ms",
+    "direction_error_between_deg", "error_between", "gain_near", "gain_far", "pulse_half_life_ms", "horizon_go_ms",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,8 +181,8 @@ def probe_numbers(networks: Sequence[TrainedNetwork], store: ResultFolder) -> xr
         store: holds ``probes/ID.nc``.
 
     Returns:
-        Along ``network``: the variables of `numbers_of`, ``mechanism`` (the verdict, or ``none``) and ``reason``
-        (why there are no numbers); coordinate ``id``.
+        Along ``network``: `NUMBERS`, as `numbers_of` finds them, ``mechanism`` (the verdict, or ``none``) and
+        ``reason`` (why there are no numbers); coordinate ``id``.
     """
     rows = []
     for network in networks:
@@ -186,7 +193,9 @@ def probe_numbers(networks: Sequence[TrainedNetwork], store: ResultFolder) -> xr
             row |= numbers_of(groups)
             row["mechanism"] = str(groups["mechanism"].attrs["mechanism"]) if "mechanism" in groups else "none"
         rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("mechanism", "reason")))
+    # Of all names, so that a run in which no network could be probed has the same columns, all of them NaN.
+    names = list(dict.fromkeys([*NUMBERS, *(name for row in rows for name in row)]))
+    names = [name for name in names if name not in ("mechanism", "reason")]
     table = xr.Dataset(
         {name: ("network", np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)) for name in names}
         | {name: ("network", np.array([str(row[name]) for row in rows])) for name in ("mechanism", "reason")},
@@ -216,7 +225,7 @@ def numbers_of(groups: Mapping[str, xr.Dataset]) -> dict[str, float]:
         the outputs; ``direction_error_between_deg``, mean absolute error halfway between trained directions;
         ``error_between``, of the end point there; ``gain_near`` and ``gain_far``: amplitude gain at the smallest
         and the largest distance; ``pulse_half_life_ms``, median over times and directions of those that recover;
-        ``horizon_go_ms``: how long a linear model of the moment of the go cue predicts.
+        ``horizon_go_ms``: how long a linear model of the moment of the go cue predicts, at most its longest lead.
     """
     numbers: dict[str, float] = {}
     if "mechanism" in groups:
@@ -242,8 +251,10 @@ def numbers_of(groups: Mapping[str, xr.Dataset]) -> dict[str, float]:
         known = half_life[np.isfinite(half_life)]
         numbers["pulse_half_life_ms"] = float(np.median(known)) if known.size else float("nan")
     if "linear_prediction" in groups:
-        horizon = groups["linear_prediction"]["horizon_ms"]
-        numbers["horizon_go_ms"] = float(horizon.sel(start_ms=0.0, method="nearest"))
+        prediction = groups["linear_prediction"]
+        horizon = float(prediction["horizon_ms"].sel(start_ms=0.0, method="nearest"))
+        # A mean over networks leaves out what is infinite, and so those of which the model predicts best.
+        numbers["horizon_go_ms"] = min(horizon, float(prediction["lead_ms"][-1]))
     return numbers
 
 

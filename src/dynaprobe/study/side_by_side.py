@@ -5,19 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from dynaprobe.core.devices import n_cores, one_core_environment, prepare_devices
 from dynaprobe.core.errors import DataError
 
 T = TypeVar("T")
-# How often a process looks whether the one that started it is still there.
-_LOOK_S = 1.0
 
 _work: Callable[[Any], Any] | None = None
 
@@ -35,14 +35,16 @@ def work_apart(
         work: can be pickled, as an item can; it is sent to every process once. It stores what it finds and does
             nothing for an item whose result is there: a run that was interrupted then goes on where it was.
         items: one after another.
-        n_processes: None takes one per core; with 1, or with a single item, everything happens here.
+        n_processes: None takes one per core; with 1, with a single item, or in a daemonic process, which may not
+            start others, everything happens here.
         on_done: told the number of items done and the item just done.
 
     Raises:
-        DataError: when a process is killed, as when memory runs out. What the others stored remains.
+        DataError: when a process is killed, as when memory runs out, or cannot start. What the others stored
+            remains.
     """
     n_processes = min(n_processes or n_cores(), len(items))
-    if n_processes <= 1:
+    if n_processes <= 1 or multiprocessing.current_process().daemon:
         for done, item in enumerate(items, start=1):
             work(item)
             on_done(done, item)
@@ -51,15 +53,16 @@ def work_apart(
         n_processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=(work, os.getpid()),
+        initargs=(work,),
     )
     before = {process.pid for process in multiprocessing.active_children()}
     try:
-        running = {pool.submit(_run, item): item for item in items}
+        with _without_main(work):
+            running = {_submitted(pool, item): item for item in items}
         for done, future in enumerate(as_completed(running), start=1):
             future.result()
             on_done(done, running[future])
-    except BrokenProcessPool as error:
+    except (BrokenProcessPool, _NotStartedError) as error:
         raise DataError(
             "analysis",
             rule="run to its end",
@@ -76,20 +79,56 @@ def work_apart(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(work: Callable[[Any], Any], parent: int) -> None:
+class _NotStartedError(Exception):
+    """A process ended while it was still being told what to do."""
+
+
+def _submitted(pool: ProcessPoolExecutor, item: Any) -> Future[None]:
+    try:
+        return pool.submit(_run, item)
+    except BrokenPipeError as error:
+        raise _NotStartedError from error
+
+
+@contextmanager
+def _without_main(work: Callable[[Any], Any]) -> Iterator[None]:
+    """Processes that start meanwhile do not run the user's script again.
+
+    They would, to know what it defines: a script without ``if __name__ == "__main__"`` would then train its
+    networks once more in each of them, and one that came through a pipe is no file to be found. `work` has its own
+    module, unless the script defines it.
+    """
+    function: Any = work
+    while isinstance(function, partial):
+        function = function.func
+    names = vars(sys.modules["__main__"])
+    hidden = (
+        {}
+        if getattr(function, "__module__", "__main__") == "__main__"
+        else {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    )
+    names.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        names.update(hidden)
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
     global _work  # noqa: PLW0603 - what this process is for
     # Ctrl-C reaches all processes of a terminal; a trace from each of them would tell nobody anything.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(one_core_environment())
     prepare_devices()
     _work = work
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """A process whose parent was killed would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_S)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 

@@ -45,8 +45,7 @@ def claim_2(networks: xr.Dataset, bar: float) -> Verdict:
     nearest = {name: _nearest(networks, both, mechanism == name) for name in MECHANISMS if n_compared[name]}
     parts = [
         f"{sum(n_alike.values())} of {int(compared.sum())} networks reproduce both levels (both scores at or "
-        f"above "
-        f"{bar:g}): {_counts(n_alike, n_compared)}"
+        f"above {bar:g})" + (f": {_counts(n_alike, n_compared)}" if compared.any() else "")
     ]
     parts += [
         f"{in_words(name)}: lower of both scores {interval}, nearest {nearest[name]['cell']} with single "

@@ -62,9 +62,7 @@ def claim_3(networks: xr.Dataset, *, seed: int) -> tuple[Verdict, dict[tuple[str
         for epoch in EPOCHS
         for name in POLES
     }
-    others = ", ".join(
-        f"{EPOCHS[epoch]} {found[epoch, STRATA[0]].rho:+.2f}" for epoch in EPOCHS if epoch != DECIDING
-    )
+    others = ", ".join(f"{EPOCHS[epoch]} {_rho(found[epoch, STRATA[0]])}" for epoch in EPOCHS if epoch != DECIDING)
     errors = ", ".join(f"{in_words(name)} {means[DECIDING, name]}" for name in POLES)
     sentence = (
         f"Rank correlation of mechanism index and robustness, {EPOCHS[DECIDING]}: {deciding}; across seeds of one "
@@ -77,3 +75,7 @@ def claim_3(networks: xr.Dataset, *, seed: int) -> tuple[Verdict, dict[tuple[str
         "n_networks": int(np.isfinite(networks["mechanism_index"].values).sum()),
     }
     return Verdict(CLAIMS[2], decision, sentence, numbers), found
+
+
+def _rho(value: Association) -> str:
+    return f"{value.rho:+.2f}" if np.isfinite(value.rho) else "nothing to correlate"

@@ -133,7 +133,7 @@ def _stratum(job: Job[JobSettings]) -> str:
 
 def _halfway_deg(directions_deg: Sequence[float]) -> float:
     """The smallest angle from a place halfway between trained directions to the nearest of them."""
-    ordered = np.sort(np.asarray(directions_deg, dtype=np.float64) % 360)
+    ordered = np.unique(np.asarray(directions_deg, dtype=np.float64) % 360)
     gaps = np.diff(np.append(ordered, ordered[0] + 360))
     return float(gaps.min() / 2)
 

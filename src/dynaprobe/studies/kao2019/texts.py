@@ -27,7 +27,9 @@ CLAIMS = (
         "of one of these mechanisms do and none of at least six of the other; undecided otherwise. The mechanism "
         "is the joint verdict of two experiments on trials of the network's own task: the target taken away at "
         "the go cue, and the state of one target with the input of another; index 1 where the state suffices and "
-        "decides, 0 where the input is needed and decides, thirds in between. Rule and bars are our choice.",
+        "decides, 0 where the input is needed and decides, thirds in between. Where a task hides the target from "
+        "the go cue on, both experiments come out as 1 because they must; such networks count as initial-condition "
+        "by their task. Rule and bars are our choice.",
         SOURCE,
     ),
     Claim(
@@ -40,7 +42,10 @@ CLAIMS = (
         "if their error without noise were alike. Supported when the 95 % interval lies above 0 and a "
         "permutation test says p <= 0.05, opposed when it lies below 0 with the same p, undecided otherwise. "
         "Noise in one epoch, and the correlation across seeds of one cell, are reported and do not decide. The "
-        "rule is our choice.",
+        "task decides which mechanism its networks come to, so that the deciding correlation compares tasks as "
+        "well as mechanisms, and p and interval, for which every network is an observation, speak of further "
+        "networks on these tasks and not of further tasks; only the correlation across seeds of one cell keeps "
+        "the task alike. The rule is our choice.",
         SOURCE,
     ),
     Claim(
