@@ -58,6 +58,21 @@ def test_the_same_again_keeps_what_is_there_and_another_question_does_not(tmp_pa
     assert times[0] == times[1] < times[2]
 
 
+def test_another_probe_is_added_to_what_is_there(tmp_path, network, monkeypatch, capsys):
+    """Who asks for noise first and for switches later has both."""
+    file = tmp_path / "out" / "probes" / "s0-hand.nc"
+    changes = [word for change in QUICK for word in ("--set", change)]
+    for probe in ("--noise", "--switch"):
+        assert call(monkeypatch, capsys, network, "--out", tmp_path / "out", probe, *changes)[0] == 0
+    together = read_tree(file)
+    assert {"mechanism", "input_noise", "target_switch"} <= set(together)
+    before = file.stat().st_mtime_ns
+    assert call(monkeypatch, capsys, network, "--out", tmp_path / "out", "--noise", *changes)[0] == 0
+    assert file.stat().st_mtime_ns == before
+    call(monkeypatch, capsys, network, "--out", tmp_path / "out", "--switch", *changes, "--seed", 1)
+    assert "input_noise" not in read_tree(file)  # of another seed
+
+
 def test_what_cannot_be_probed_is_said_in_a_sentence(tmp_path, network, monkeypatch, capsys):
     code, _, err = call(monkeypatch, capsys, tmp_path / "nowhere", "--out", tmp_path / "out")
     assert code == 2

@@ -11,6 +11,7 @@ import xarray as xr
 
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
+from dynaprobe.study import probe_battery
 from dynaprobe.study.networks import TrainedNetwork
 from dynaprobe.study.probe_battery import numbers_of, probe_all, read_probes
 from dynaprobe.study.probing import ProbeSettings
@@ -69,6 +70,25 @@ def test_what_is_there_is_not_probed_again(run):
     again = probe_all(run, networks, SMALL, changes=CHANGES, which=("mechanism",))
     assert file.stat().st_mtime_ns == before
     xr.testing.assert_identical(first, again)
+
+
+def test_a_probe_that_was_revised_is_run_again_and_no_other(run, monkeypatch):
+    networks = stored(run, [network("a")])
+    both = ("mechanism", "switch")
+    monkeypatch.setattr(probe_battery, "REVISIONS", {})
+    first = probe_all(run, networks, SMALL, changes=CHANGES, which=both)
+    monkeypatch.setattr(probe_battery, "REVISIONS", {"switch": 2})
+    asked: list[list[str]] = []
+    once = probe_battery.probe_network
+
+    def watched(*args, which, **rest):
+        asked.append(which)
+        return once(*args, which=which, **rest)
+
+    monkeypatch.setattr(probe_battery, "probe_network", watched)
+    for _ in range(2):
+        xr.testing.assert_identical(probe_all(run, networks, SMALL, changes=CHANGES, which=both), first)
+    assert asked == [["switch"]]
 
 
 def test_the_numbers_of_a_network():

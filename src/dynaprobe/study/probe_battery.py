@@ -30,6 +30,8 @@ _TELLING = (
     "account", "mechanism", "state_swap_visible", "input_noise", "target_switch", "locations_between",
     "locations_radii", "pulses", "linear_prediction",
 )  # fmt: skip
+# Raised where a probe comes to other numbers on the same network with the same settings.
+REVISIONS = {"switch": 2}
 # What `numbers_of` finds where all probes were run.
 NUMBERS = (
     *(name + end for name in ("mechanism_index", "suffices", "decides") for end in ENDS), "decides_shown",
@@ -50,10 +52,11 @@ class _Probing:
     seed: int
 
     @property
-    def request(self) -> str:
-        """What decides the results, as text."""
+    def terms(self) -> dict[str, Any]:
+        """What decides the results of every probe, as plain values."""
         values = {"changes": self.changes, "settings": self.settings.model_dump(mode="json"), "seed": self.seed}
-        return json.dumps(values | {"which": list(self.which)}, sort_keys=True)
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
 
 
 def probe_all(
@@ -102,7 +105,10 @@ def probe_files(
     n_processes: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Probe networks and store the results as ``probes/ID.nc``; those that are there are kept.
+    """Probe networks and store the results as ``probes/ID.nc``.
+
+    What is there from the same settings and the same revision of a probe is kept, and what is asked for beside it
+    is added.
 
     Args:
         files: network files, named by the ids of the networks.
@@ -115,7 +121,7 @@ def probe_files(
         progress: listens.
     """
     probing = _Probing(out.folder, dict(changes), settings, tuple(which), seed)
-    missing = [file for file in files if not _is_there(out, file.stem, probing.request)]
+    missing = [file for file in files if _kept(out, file.stem, probing).missing]
     n_before = len(files) - len(missing)
     with (progress or Silent()).step("Probe networks", len(files)) as step:
         step.update(n_before)
@@ -127,25 +133,48 @@ def probe_files(
         )
 
 
-def _is_there(out: ResultFolder, name: str, request: str) -> bool:
-    """Whether a network was probed in just this way."""
+class _Kept(NamedTuple):
+    """What is there of a network, and which probes have still to be run."""
+
+    done: list[str]
+    missing: list[str]
+
+
+def _kept(out: ResultFolder, name: str, probing: _Probing) -> _Kept:
+    nothing = _Kept([], list(probing.which))
     if not out.has(f"probes/{name}"):
-        return False
-    return bool(out.load(f"probes/{name}", only=["account"])["account"].attrs.get("request") == request)
+        return nothing
+    account = out.load(f"probes/{name}", only=["account"])["account"].attrs
+    terms = json.loads(account.get("request", "{}"))
+    done = terms.pop("which", [])
+    missing = [probe for probe in probing.which if _revised(probe) not in done]
+    # A network that could not be probed has nothing that more could be added to.
+    if terms != probing.terms or (missing and account["reason"]):
+        return nothing
+    return _Kept(done, missing)
+
+
+def _revised(probe: str) -> str:
+    """The name of a probe with its revision, where it is not the first."""
+    return f"{probe} {REVISIONS[probe]}" if probe in REVISIONS else probe
 
 
 def _probe(probing: _Probing, file: Path) -> None:
     store = ResultFolder(probing.folder)
     trained = load_network(file)
-    reason, groups = "", {}
+    kept = _kept(store, trained.id, probing)
+    reason, groups = "", store.load(f"probes/{trained.id}") if kept.done else {}
     try:
         matched = replace(trained, task=trained.task.with_changes(probing.changes, where="the recording"))
-        results = probe_network(matched, probing.settings, which=probing.which, seed=probing.seed)
-        groups = {kind: result.to_dataset() for kind, result in results.items()}
+        results = probe_network(matched, probing.settings, which=kept.missing, seed=probing.seed)
+        groups |= {kind: result.to_dataset() for kind, result in results.items()}
     except DataError as error:
         # A network whose states explode on some trial cannot be probed; that is a finding.
         reason = str(error)
-    account = xr.Dataset(attrs={"reason": reason, "request": probing.request})
+    known = {_revised(probe) for probe in PROBES}
+    which = sorted({*kept.done, *map(_revised, kept.missing)} & known)
+    request = json.dumps(probing.terms | {"which": which}, sort_keys=True)
+    account = xr.Dataset(attrs={"reason": reason, "request": request})
     store.save(f"probes/{trained.id}", groups | {"account": account})
 
 

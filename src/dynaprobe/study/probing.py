@@ -88,10 +88,10 @@ def probe_network(
     long as it ever does, their joint verdict ``mechanism``, and ``state_swap_visible``, with the target in sight
     throughout: a task that hides the target from the go cue on leaves a swap no input to find, and what its
     networks do with one that they never met is another question; ``noise``: ``input_noise``; ``switch``:
-    ``target_switch``, with the new target visible whatever the task shows; ``locations``: ``locations_between``,
-    ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs, readouts and random
-    directions, ``silencing``, ``silencing_preparatory``, ``silencing_movement``; ``dynamics``: ``fixed_points``,
-    ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
+    ``target_switch``, at the go cue or later with the new target visible whatever the task shows; ``locations``:
+    ``locations_between``, ``locations_sweep`` and ``locations_radii``; ``perturb``: ``pulses`` to PCs, jPCs,
+    readouts and random directions, ``silencing``, ``silencing_preparatory``, ``silencing_movement``;
+    ``dynamics``: ``fixed_points``, ``local_spectra``, ``linear_prediction`` and ``flow_fields``.
 
     Args:
         trained: the network with its task.

@@ -82,6 +82,17 @@ def test_a_target_that_is_gone_cannot_switch_unless_it_is_shown_again():
     assert_allclose(shown["success"], 1)
 
 
+def test_a_switch_before_the_go_cue_shows_what_the_task_does():
+    """The target that `after` leaves in sight would drive a network that never saw one while it moved."""
+    gone = reach_trials(target_visible="until_go", no_delay_fraction=0.0)
+    own, other = (
+        target_switch(by_hand(0.5), gone, after=after, switch_ms=BEFORE).data for after in (None, TRIALS)
+    )
+    xr.testing.assert_identical(own, other)
+    shown = target_switch(by_hand(0.5), TRIALS, switch_ms=BEFORE).data
+    assert np.abs(shown["end_point"] - own["end_point"]).max() > 0.1
+
+
 def test_neither_basis_nor_order_of_units_matters():
     network = linear(seed=2)
     other = turned(network, ortho_group.rvs(12, random_state=0))

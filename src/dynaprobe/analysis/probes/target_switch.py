@@ -69,15 +69,19 @@ def target_switch(
 ) -> TargetSwitchProbe:
     """Switch the target from A to B at several times around the go cue; see `TargetSwitchProbe`.
 
-    Inputs are those of the trial of A before the switch, and from it on those of B in `after`. The preparatory
+    Inputs are those of the trial of A before the switch and those of the trial of B from it on; where it comes at
+    the go cue or later, those of B in `after`. An earlier switch shows what the task does, so that a network meets
+    nothing but the switch that it does not know: one that never had the target in sight while it moved may fail
+    with it there even where nothing switches. The preparatory
     state of a condition is its state in the last bin before the go cue. Trials run without noise; intervals are
     95 % percentiles over draws, with replacement, of conditions A and, independently, of conditions B.
 
     Args:
         network: the network.
         trials: ``task.condition_trials()``.
-        after: what is shown from the switch on, same conditions and timing; default `trials`. Where the task takes
-            the target away, give trials of the task with the target visible, or a late switch shows nothing.
+        after: what is shown from a switch at the go cue or later, same conditions and timing; default `trials`.
+            Where the task takes the target away, give trials of the task with the target visible, or such a switch
+            shows nothing.
         switch_ms: times of the switch relative to the go cue.
         within: distance from B's goal that counts as success, in output units.
         reading: names of channels and events.
@@ -97,9 +101,10 @@ def target_switch(
     from_, to = np.nonzero(~np.eye(scene.n_conditions, dtype=bool))
     bins = [scene.bin_from_go(time, "switch_ms") for time in switch_ms]
     pairs = _Pairs(scene, from_, to, *run(network, scene.inputs))
-    found = [
-        pairs.measure(*run(network, np.concatenate([scene.inputs[:at, from_], shown[at:, to]])), at) for at in bins
-    ]
+    found = []
+    for at in bins:
+        then = shown if at >= scene.go else scene.inputs
+        found.append(pairs.measure(*run(network, np.concatenate([scene.inputs[:at, from_], then[at:, to]])), at))
     counts = draw_pairs(scene.n_conditions, from_, to, n_bootstrap=n_bootstrap, seed=seed)
     data = _dataset(scene, pairs, found, within, counts)
     data = data.assign_coords(switch_ms=np.asarray(switch_ms, dtype=np.float64))

@@ -28,8 +28,8 @@ CLAIMS = (
         "is the joint verdict of two experiments on trials of the network's own task: the target taken away at "
         "the go cue, and the state of one target with the input of another; index 1 where the state suffices and "
         "decides, 0 where the input is needed and decides, thirds in between. Where a task hides the target from "
-        "the go cue on, both experiments come out as 1 because they must; such networks count as initial-condition "
-        "by their task. Rule and bars are our choice.",
+        "the go cue on, both experiments come out as 1 because they must; such networks count as "
+        "initial-condition by their task. Rule and bars are our choice.",
         SOURCE,
     ),
     Claim(
@@ -52,10 +52,11 @@ CLAIMS = (
         "4",
         "Its dynamics suffice to generalise to tasks it was not trained on: the target is switched or new.",
         "Asked of initial-condition networks, at least three: supported when the 95 % interval of the share of "
-        "targets switched before the go cue that are reached lies at or above its bar, and that of the direction "
-        "error at places halfway between trained ones lies at or below half the angle to the nearest trained "
-        "one; opposed when either interval lies wholly on the other side; undecided otherwise. Whether they do "
-        "better than networks of other mechanism is reported and does not decide. The rule is our choice.",
+        "targets switched before the go cue that are reached (each seen as long as the network's task shows one) "
+        "lies at or above its bar, and that of the direction error at places halfway between trained ones lies at "
+        "or below half the angle to the nearest trained one; opposed when either interval lies wholly on the "
+        "other side; undecided otherwise. Whether they do better than networks of other mechanism is reported "
+        "and does not decide. The rule is our choice.",
         SOURCE,
     ),
 )
