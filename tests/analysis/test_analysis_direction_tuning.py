@@ -8,9 +8,8 @@ import xarray as xr
 from scipy.stats import f_oneway
 from trial_samples import DEGREES, block_of, cosine_block
 
-from dynaprobe.analysis.direction_tuning import DirectionTuning, direction_tuning, direction_tuning_of_psths
+from dynaprobe.analysis.direction_tuning import DirectionTuning, direction_tuning
 from dynaprobe.core.errors import RatesError, SettingsError
-from dynaprobe.core.rates import make_rates
 
 ROUND_OFF = 1e-9
 
@@ -117,47 +116,6 @@ def test_a_silent_unit_is_not_tested() -> None:
     assert int(result.data["n_tested"][0]) == 1
     assert "1 x unit whose trials are all alike" in result.status
     assert DirectionTuning.from_dataset(result.to_dataset()).settings["n_permutations"] == 199
-
-
-def psths(values: np.ndarray) -> xr.DataArray:
-    coords = {"direction_deg": ("condition", DEGREES)}
-    return make_rates(
-        values,
-        dims=("condition", "time", "unit"),
-        time_ms=10.0 * np.arange(values.shape[1]),
-        event="target_on",
-        rate_unit="spikes/s",
-        source="test",
-        coords=coords,
-    )
-
-
-def of_psths(block: xr.DataArray) -> DirectionTuning:
-    groups = [block.isel(trial=block["condition"].values == c) for c in range(8)]
-    mean = psths(np.stack([g.mean("trial").values for g in groups]))
-    n = np.array([g.sizes["trial"] for g in groups])
-    error = psths(np.stack([g.std("trial", ddof=1).values for g in groups]) / np.sqrt(n)[:, None, None])
-    n_trials = xr.DataArray(np.repeat(n[:, None], block.sizes["unit"], axis=1), dims=("condition", "unit"))
-    return direction_tuning_of_psths({"preparatory": (mean, error)}, n_trials)
-
-
-def test_one_bin_of_a_psth_gives_the_f_test_of_its_trials() -> None:
-    block = cosine_block(np.array([30.0, 200.0]), depth=0.5, n_time=1)
-    result = of_psths(block)
-    p = [
-        f_oneway(*(block.values[block["condition"].values == c, 0, u] for c in range(8))).pvalue for u in range(2)
-    ]
-    np.testing.assert_allclose(result.data["p_value"][0], p, rtol=1e-9)
-    np.testing.assert_allclose(result.data["depth"], tuned(block, n=1).data["depth"])
-    assert np.isnan(result.data["p_cosine"]).all()
-    assert "need single trials" in result.status
-
-
-def test_psths_of_many_bins_never_give_more_than_their_trials() -> None:
-    block = cosine_block(np.zeros(200), depth=0.0, n_time=10)
-    p = of_psths(block).data["p_value"].values
-    assert (p <= 0.05).mean() <= 0.05
-    assert float(of_psths(cosine_block(np.zeros(5), depth=5.0, n_time=10)).data["fraction"][0]) == 1.0
 
 
 def test_bad_input_is_named() -> None:

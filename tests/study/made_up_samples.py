@@ -9,7 +9,7 @@ from dynaprobe.core.rates import make_rates
 from dynaprobe.study.sample import PairSettings, Plan, Sample
 
 N_CONDITIONS, N_TIMES = 6, 24
-QUICK = PairSettings(n_splits=2, n_resamples=12, n_floor=6, n_regroupings=19, n_simulations=400)
+QUICK = PairSettings(n_splits=2, n_halvings=6, n_floor=6, n_regroupings=19, n_simulations=400)
 
 
 def latents(seed: int, n: int = 6) -> np.ndarray:
@@ -64,6 +64,40 @@ def sample(
         pair = [rates_of(signal + noise * rng.normal(size=signal.shape), labels) for _ in range(2)]
         halves.append((pair[0], pair[1]))
     return Sample(candidate or name, name, rates_of(signal, labels), halves)
+
+
+def from_trials(
+    name: str,
+    *,
+    units: int,
+    n_units: int = 24,
+    n_trials: int = 16,
+    noise: float = 1.2,
+    mixed: float = 0.0,
+    n_halvings: int = 5,
+) -> Sample:
+    """Units of a world heard in trials, which are halved again and again as a recording's are.
+
+    Args:
+        name: of the sample; also names its noise.
+        units: seed of the mixing weights.
+        n_units: how many.
+        n_trials: of every condition.
+        noise: standard deviation of the noise of one trial, in those of the signal.
+        mixed: share of the variance of the latents that comes from a second world.
+        n_halvings: random halvings of the trials.
+    """
+    rng = np.random.default_rng([3, units, *name.encode()])
+    world = np.sqrt(1 - mixed) * latents(0) + np.sqrt(mixed) * latents(1)
+    signal = world @ rng.normal(size=(6, n_units)) / np.sqrt(6)
+    trials = signal + noise * rng.normal(size=(n_trials, *signal.shape))
+    labels = [f"{name}{units}/{k}" for k in range(n_units)]
+    halves = []
+    for _ in range(n_halvings):
+        order = rng.permutation(n_trials)
+        first, second = (trials[part].mean(axis=0) for part in np.array_split(order, 2))
+        halves.append((rates_of(first, labels), rates_of(second, labels)))
+    return Sample(name, name, rates_of(trials.mean(axis=0), labels), halves)
 
 
 def plan(n_units: int = 24, seed: int = 0, **changes) -> Plan:

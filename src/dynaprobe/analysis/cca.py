@@ -176,12 +176,12 @@ def cca_with_bounds(
             check_matched(a, half, names=("a", f"halves_b[..][{k}]"))
             _check_sizes([psth_values(half)], n_pcs, n_components, condition_mean)
         pairs.append([whiten_folds(psth_values(half), folds, n_pcs, condition_mean) for half in split])
-    halves = [side for pair in pairs for side in pair]
+    halves = _stacked([side for pair in pairs for side in pair])
 
     def against_halves(values: np.ndarray) -> np.ndarray:
         side = whiten_folds(values, folds, n_pcs, condition_mean)
-        scores: np.ndarray = np.mean([held_out_correlations(side, half, n_kept) for half in halves], axis=0)
-        return scores
+        scores = [held_out_correlations(side, stack, n_kept) for stack in halves]
+        return np.concatenate([np.atleast_2d(found) for found in scores]).mean(axis=0)
 
     surrogates = fit_tme(a)
     model = against_halves(psth_values(a))
@@ -259,10 +259,13 @@ def whiten_folds(
 ) -> WhitenedFolds:
     """Whiten one population in every fold."""
     train, test = [], []
+    tuned = values - values.mean(axis=0)
+    whole = _rows(tuned).T @ _rows(tuned) if condition_mean == "subtract" else None
     for left_out in folds:
         kept = np.delete(values, left_out, axis=0)
         mean = kept.mean(axis=0) if condition_mean == "subtract" else kept.mean(axis=(0, 1))
-        scores, to_scores, _ = whiten_rows(_rows(kept - mean), n_pcs)
+        covariance = None if whole is None else _without(whole, tuned[left_out], len(kept))
+        scores, to_scores, _ = whiten_rows(_rows(kept - mean), n_pcs, covariance)
         train.append(scores)
         test.append(_rows(values[left_out] - mean) @ to_scores)
     return WhitenedFolds(train, test)
@@ -281,8 +284,25 @@ def _rows(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, values.shape[-1])
 
 
-def whiten_rows(rows: np.ndarray, n_pcs: int | None) -> tuple[np.ndarray, np.ndarray, float]:
+def _without(
+    whole: Float[np.ndarray, "unit unit"], left_out: Float[np.ndarray, "fold time unit"], n_kept: int
+) -> Float[np.ndarray, "unit unit"]:
+    """Products of the conditions kept, about their own mean: those of all less what the others add to them.
+
+    With x about the mean of all conditions, ``sum over kept of (x - m)(x - m)' = sum over all of x x' - sum over
+    left out of x x' - s s' / n_kept`` at every time, s the sum of those left out and ``m = -s / n_kept``.
+    """
+    rows, total = _rows(left_out), left_out.sum(axis=0)
+    kept: np.ndarray = whole - rows.T @ rows - total.T @ total / n_kept
+    return kept
+
+
+def whiten_rows(
+    rows: np.ndarray, n_pcs: int | None, covariance: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Orthonormal PC scores of centred rows, the map ``[unit, pc]`` that makes them, and the variance they hold.
+
+    `covariance` is ``rows' rows`` where it is known already.
 
     Directions without variance are left out, so there may be fewer than `n_pcs`.
     """
@@ -293,7 +313,8 @@ def whiten_rows(rows: np.ndarray, n_pcs: int | None) -> tuple[np.ndarray, np.nda
     axes = np.eye(n_units)
     if n_pcs is not None and n_pcs < n_units < n_rows:
         # A few leading PCs come faster from the covariance; the SVD below restores the digits that squaring cost.
-        axes = eigh(rows.T @ rows, subset_by_index=(n_units - n_pcs, n_units - 1))[1]
+        products = rows.T @ rows if covariance is None else covariance
+        axes = eigh(products, subset_by_index=(n_units - n_pcs, n_units - 1))[1]
     left, singular, right = np.linalg.svd(rows @ axes, full_matrices=False)
     n = int((singular > RANK_TOLERANCE * np.sqrt(total)).sum())
     n = n if n_pcs is None else min(n, n_pcs)
@@ -320,32 +341,51 @@ def compare_cca(a: tuple[WhitenedFolds, int], b: tuple[WhitenedFolds, int]) -> f
 
 
 def held_out_correlations(a: WhitenedFolds, b: WhitenedFolds, n_components: int) -> np.ndarray:
-    """Held-out correlations of two prepared sides; 0 for components that a side has no room for."""
-    cross, power_a, power_b = np.zeros(n_components), np.zeros(n_components), np.zeros(n_components)
+    """Held-out correlations of two prepared sides, ``(*side, component)`` where b is a stack of sides.
+
+    They are 0 for components that a side has no room for.
+    """
+    shape = (*b.train[0].shape[:-2], n_components)
+    cross, power_a, power_b = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for train_a, train_b, test_a, test_b in zip(a.train, b.train, a.test, b.test, strict=True):
         p, _, q = canonical_directions(train_a, train_b)
-        n = min(n_components, p.shape[1])
-        x, y = test_a @ p[:, :n], test_b @ q[:, :n]
-        cross[:n] += (x * y).sum(axis=0)
-        power_a[:n] += (x**2).sum(axis=0)
-        power_b[:n] += (y**2).sum(axis=0)
+        n = min(n_components, p.shape[-1])
+        x, y = test_a @ p[..., :n], test_b @ q[..., :n]
+        cross[..., :n] += (x * y).sum(axis=-2)
+        power_a[..., :n] += (x**2).sum(axis=-2)
+        power_b[..., :n] += (y**2).sum(axis=-2)
     power = np.sqrt(power_a * power_b)
     correlation: np.ndarray = np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
     return correlation
 
 
+def _stacked(sides: list[WhitenedFolds]) -> list[WhitenedFolds]:
+    """The sides as one stack, or each alone where they do not have as many PCs in every fold."""
+    if len({tuple(fold.shape for fold in side.train) for side in sides}) > 1:
+        return sides
+    train, test = (
+        [np.stack(folds) for folds in zip(*(getattr(side, name) for side in sides), strict=True)]
+        for name in ("train", "test")
+    )
+    return [WhitenedFolds(train, test)]
+
+
 def canonical_directions(
-    scores_a: Float[np.ndarray, "row i"], scores_b: Float[np.ndarray, "row j"]
-) -> tuple[Float[np.ndarray, "i component"], Float[np.ndarray, " component"], Float[np.ndarray, "j component"]]:
+    scores_a: Float[np.ndarray, "row i"], scores_b: Float[np.ndarray, "*side row j"]
+) -> tuple[
+    Float[np.ndarray, "*side i component"],
+    Float[np.ndarray, "*side component"],
+    Float[np.ndarray, "*side j component"],
+]:
     """Directions P, Q and correlations rho of two sets of orthonormal scores: ``U_a' U_b = P diag(rho) Q'``.
 
     Correlations descend; in each column of P the entry of largest size is positive, and Q is turned along.
     """
     p, rho, q = np.linalg.svd(scores_a.T @ scores_b, full_matrices=False)
-    turned = fix_signs(p.T).T if p.size else p
-    turn = np.sign((turned * p).sum(axis=0))
+    turned = fix_signs(p.swapaxes(-1, -2)).swapaxes(-1, -2) if p.size else p
+    turn = np.sign((turned * p).sum(axis=-2, keepdims=True))
     # Round-off may carry a perfect correlation beyond 1.
-    return turned, np.minimum(rho, 1.0), q.T * turn
+    return turned, np.minimum(rho, 1.0), q.swapaxes(-1, -2) * turn
 
 
 def _missing(scores: Sequence[np.ndarray], names: tuple[str, str], n_components: int) -> dict[str, int]:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from dynaprobe.analysis.dimensionality import (
     Halves,
     Moments,
+    check_population,
     checked_half,
     covariance,
     signal_moments,
@@ -196,12 +197,4 @@ def _check_request(values: np.ndarray, subtract_mean: bool, level: float) -> Non
             received=values.shape[0],
             remedy="A curve needs two sizes of subsets; give more conditions",
         )
-    if values.shape[-1] < 2:
-        raise RatesError(
-            "rates.unit",
-            rule="have at least 2 entries",
-            received=values.shape[-1],
-            remedy="One unit has one dimension; give the population",
-        )
-    if not 0 < level < 1:
-        raise RatesError("level", rule="lie in (0, 1)", received=level, remedy="Give a confidence, e.g. 0.95")
+    check_population(values, level)

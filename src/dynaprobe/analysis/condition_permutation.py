@@ -109,12 +109,14 @@ def _search(
     n_sweeps: int,
 ) -> tuple[Int[np.ndarray, "condition unit"], float, float]:
     """Order, similarity reached and similarity at the start of one draw."""
-    n_conditions, _, n_units = x.shape
+    n_conditions, n_times, n_units = x.shape
     order = random.permuted(np.tile(np.arange(n_conditions)[:, None], n_units), axis=0)
     moved = _permuted(x, order)
     flat = moved.reshape(-1, n_units)
     present = flat.T @ flat
     np.fill_diagonal(present, 0.0)
+    # Time first, so that all products of one unit's responses with all others are one product.
+    by_time = np.ascontiguousarray(moved.swapaxes(0, 1))
     total = float((target**2).sum())
     error = float(((target - present) ** 2).sum())
     start, goal = 1 - error / total, (1 - similarity) * total
@@ -125,7 +127,7 @@ def _search(
             if error <= goal:
                 return order, 1 - error / total, start
             # products[a, b, j]: the response that unit i has in place a against that of unit j in place b.
-            products = np.einsum("at,btj->abj", moved[:, :, i], moved, optimize=True)
+            products = (by_time[:, :, i].T @ by_time.reshape(n_times, -1)).reshape(n_conditions, -1, n_units)
             change = (
                 products[second, first]
                 + products[first, second]
@@ -138,7 +140,7 @@ def _search(
             best = int(gain.argmin())
             if gain[best] < -1e-12 * total:
                 swap = [first[best], second[best]]
-                order[swap, i], moved[swap, :, i] = order[swap[::-1], i], moved[swap[::-1], :, i]
+                order[swap, i], by_time[:, swap, i] = order[swap[::-1], i], by_time[:, swap[::-1], i]
                 present[i] += change[best]
                 present[:, i] = present[i]
                 # Each pair of units stands twice in the error.

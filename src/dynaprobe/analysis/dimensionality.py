@@ -209,7 +209,12 @@ def checked_half(half: xr.DataArray, shape: tuple[int, ...], k: int) -> Float[np
     return values
 
 
-def _check_request(values: np.ndarray, level: float) -> None:
+def check_population(values: np.ndarray, level: float) -> None:
+    """Check that there are units enough for a dimensionality, and that a level is one.
+
+    Raises:
+        RatesError: names what is not.
+    """
     if values.shape[-1] < 2:
         raise RatesError(
             "rates.unit",
@@ -217,6 +222,12 @@ def _check_request(values: np.ndarray, level: float) -> None:
             received=values.shape[-1],
             remedy="One unit has one dimension; give the population",
         )
+    if not 0 < level < 1:
+        raise RatesError("level", rule="lie in (0, 1)", received=level, remedy="Give a confidence, e.g. 0.95")
+
+
+def _check_request(values: np.ndarray, level: float) -> None:
+    check_population(values, level)
     spread = centred_rows(values)
     if not np.abs(spread).max() > 1e-12 * np.abs(values).max():
         raise RatesError(
@@ -225,5 +236,3 @@ def _check_request(values: np.ndarray, level: float) -> None:
             received="the same value everywhere in every unit",
             remedy="Check the window and the preprocessing: nothing is left to analyse",
         )
-    if not 0 < level < 1:
-        raise RatesError("level", rule="lie in (0, 1)", received=level, remedy="Give a confidence, e.g. 0.95")

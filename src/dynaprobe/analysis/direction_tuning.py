@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from scipy.stats import f as f_distribution
 
-from dynaprobe.analysis.matrix import check_at_least, one_thread, psth_values
+from dynaprobe.analysis.matrix import check_at_least, one_thread
 from dynaprobe.analysis.multiple_tests import benjamini_hochberg, check_fraction, wilson_interval
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.trial_blocks import (
@@ -21,7 +20,7 @@ from dynaprobe.analysis.trial_blocks import (
     shuffled_members,
     trial_table,
 )
-from dynaprobe.analysis.unit_classes import LEAST_DIRECTIONS, direction_design, unit_coords
+from dynaprobe.analysis.unit_classes import LEAST_DIRECTIONS
 from dynaprobe.core.errors import RatesError
 from dynaprobe.core.random import generator
 
@@ -103,68 +102,6 @@ def direction_tuning(
         settings=settings,
         rates=(false_discovery, alpha, confidence),
         failures={},
-    )
-
-
-def direction_tuning_of_psths(
-    epochs: Mapping[str, tuple[xr.DataArray, xr.DataArray]],
-    n_trials: xr.DataArray,
-    *,
-    false_discovery: float = 0.05,
-    alpha: float = 0.05,
-    confidence: float = 0.95,
-) -> DirectionTuning:
-    """Direction tuning where only PSTHs and their standard errors are at hand.
-
-    The standard error of a mean over time is at most the mean of the standard errors, ``e_c = mean over t of
-    e_c(t)``, with equality when noise is the same at all times. It stands for the noise of the means, so that
-    corrections are at their largest, and gives
-
-        F = [sum n_c (m_c - m)^2 / (C - 1)] / [sum (n_c - 1) n_c e_c^2 / sum (n_c - 1)]
-
-    whose p-value, from the F distribution, is an upper bound if noise is Gaussian: few false discoveries, many
-    misses where epochs are much longer than noise is correlated. Exact p-values and p_cosine are not available
-    (NaN).
-
-    Args:
-        epochs: for every epoch PSTHs and standard errors, dims ``(condition, time, unit)``.
-        n_trials: trials behind every mean, dims ``(condition, unit)``.
-        false_discovery, alpha, confidence: as in `direction_tuning`.
-
-    Raises:
-        RatesError: when directions are missing or shapes differ.
-    """
-    names, found = list(epochs), []
-    for name, (rates, error) in epochs.items():
-        mean = psth_values(rates, name).mean(axis=1)
-        spread = psth_values(error, f"standard error of {name}").mean(axis=1)
-        counts = np.asarray(n_trials.values, dtype=np.float64)
-        if spread.shape != mean.shape or counts.shape != mean.shape:
-            raise RatesError(
-                "n_trials and standard errors",
-                rule=f"have the {mean.shape} conditions and units of {name}",
-                received=f"{counts.shape} and {spread.shape}",
-                remedy="Take all three from the same PSTHs",
-            )
-        design = direction_design(rates, None, least=LEAST_DIRECTIONS)
-        fit = _fit(mean, spread**2, design)
-        grand = (counts * mean).sum(axis=0) / counts.sum(axis=0)
-        between = (counts * (mean - grand) ** 2).sum(axis=0) / (mean.shape[0] - 1)
-        freedom = (counts - 1).sum(axis=0)
-        within = ((counts - 1) * counts * spread**2).sum(axis=0) / np.maximum(freedom, 1)
-        ratio = between / np.where(within > 0, within, np.inf)
-        p_value = np.where(
-            freedom > 0, f_distribution.sf(ratio, mean.shape[0] - 1, np.maximum(freedom, 1)), np.nan
-        )
-        found.append(fit | {"p_value": p_value, "p_cosine": np.full(p_value.shape, np.nan)})
-    reason = "p_cosine and exact p-values need single trials; p_value is an upper bound"
-    return _record(
-        names,
-        found,
-        coords=unit_coords(next(iter(epochs.values()))[0]),
-        settings={"p_from": "F with standard errors averaged over time"},
-        rates=(false_discovery, alpha, confidence),
-        failures={reason: 1},
     )
 
 

@@ -14,7 +14,7 @@ from dynaprobe.analysis.matrix import check_at_least, one_thread, psth_values
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.subspace import coords_along
 from dynaprobe.analysis.surrogate_families import check_families, family_draws
-from dynaprobe.analysis.trajectory_pairs import check_fraction, largest_ratio, leading_states
+from dynaprobe.analysis.trajectory_pairs import check_fraction, largest_ratio, leading_scores, leading_states
 from dynaprobe.core.errors import RatesError
 from dynaprobe.core.preprocess import segment_slices
 from dynaprobe.core.rates import bin_width_ms
@@ -99,7 +99,7 @@ def divergence(
         draws = family_draws(rates, family, n_surrogates, seed=seed)
         null = np.empty((len(pairs), n_surrogates))
         for k, values in enumerate(draws.values):
-            scores, _ = leading_states(values, n_pcs)
+            scores = leading_scores(values, n_pcs)
             null[:, k] = [found.mean() for found in _divergences(scores, pairs, alpha_fraction)]
         data["null_mean"] = (("horizon", "draw"), null)
         below = (null <= mean[:, None]).sum(axis=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from scipy.linalg import eigh
 
 from dynaprobe.analysis.jpca import JpcaResult, fit_free, fit_r2, fit_skew, steps_of, windowed_activity
 from dynaprobe.analysis.matrix import check_at_least, one_thread
@@ -90,11 +91,10 @@ def rotation_fit(activity: Float[np.ndarray, "condition time unit"], n_pcs: int)
     rows = centred.reshape(-1, centred.shape[-1])
     # The scores of the leading components by the smaller of the two matrices of products.
     gram = rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows
-    values, vectors = np.linalg.eigh(gram)
-    top = vectors[:, : -n_pcs - 1 : -1]
-    scores = (
-        top * np.sqrt(np.maximum(values[: -n_pcs - 1 : -1], 0)) if gram.shape[0] == rows.shape[0] else rows @ top
-    )
+    n = gram.shape[0]
+    values, vectors = eigh(gram, subset_by_index=(n - n_pcs, n - 1))
+    top = vectors[:, ::-1]
+    scores = top * np.sqrt(np.maximum(values[::-1], 0)) if n == rows.shape[0] else rows @ top
     before, change = steps_of(scores.reshape(*activity.shape[:2], n_pcs))
     r2_skew = fit_r2(before, change, fit_skew(before, change))
     r2_m = fit_r2(before, change, fit_free(before, change))

@@ -20,6 +20,7 @@ from dynaprobe.core.random import generator
 from dynaprobe.core.timeline import in_interval, n_bins
 
 CRITERIA = ("response", "selectivity")
+RESPONSE, SELECTIVITY, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 # Bins in which hardly any trial has a spike: their variance is raised to this share of the mean over time.
 LEAST_VARIANCE = 0.1
 Window = tuple[float, float]
@@ -154,7 +155,7 @@ class _Statistics:
         null = np.concatenate(self._null_response(block, values, n_null, source))
         dealt = np.concatenate(
             [
-                self._runs(members, values, squares)[1].max(axis=-2)
+                self._runs(members, values, squares, only=SELECTIVITY)[0].max(axis=-2)
                 for members in shuffled_members(block, n_null, source)
             ]
         )
@@ -179,26 +180,37 @@ class _Statistics:
         values: Float[np.ndarray, "trial time unit"],
         squares: Float[np.ndarray, "trial time unit"],
         extra: float = 0.0,
+        only: slice = BOTH,
     ) -> Float[np.ndarray, "criterion *draw start unit"]:
-        """Smallest F in every run of the search window."""
+        """Smallest F in every run of the search window, of both criteria or of one."""
         n = member.sum(axis=-1)[..., None, None]
         mean = (condition_sums(member, values)) / n
         # Weighted trials of a draw have a total of squares of their own.
         total = condition_sums(member.sum(axis=-2, keepdims=True), squares)[..., 0, :, :]
-        return self._f(mean, total, n, extra)
+        return self._f(mean, total, n, extra, only)
 
-    def _f(self, mean: np.ndarray, total: np.ndarray, n: np.ndarray, extra: float) -> np.ndarray:
+    def _f(self, mean: np.ndarray, total: np.ndarray, n: np.ndarray, extra: float, only: slice) -> np.ndarray:
         n_conditions, n_trials = mean.shape[-3], n.sum(axis=-3)
         within = (total - (n * mean**2).sum(axis=-3)) / (n_trials - n_conditions)
         floor = LEAST_VARIANCE * within.mean(axis=-2, keepdims=True)
         scale = np.maximum(within, floor)
         scale = np.where(scale > 0, scale, np.inf)
-        from_baseline = mean - mean[..., self.baseline, :].mean(axis=-2, keepdims=True)
-        from_mean = mean - (n * mean).sum(axis=-3, keepdims=True) / n_trials[..., None, :, :]
-        response = (n * from_baseline**2).sum(axis=-3) / (n_conditions * scale)
-        selectivity = (n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale)
-        f = np.stack([response, selectivity])[..., self.search, :] - extra
-        runs: np.ndarray = sliding_window_view(f, self.run, axis=-2).min(axis=-1)
+        base = mean[..., self.baseline, :].mean(axis=-2, keepdims=True)
+        mean, scale = mean[..., self.search, :], scale[..., self.search, :]
+
+        def response() -> np.ndarray:
+            return (n * (mean - base) ** 2).sum(axis=-3) / (n_conditions * scale)
+
+        def selectivity() -> np.ndarray:
+            from_mean = mean - (n * mean).sum(axis=-3, keepdims=True) / n_trials[..., None, :, :]
+            return (n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale)
+
+        f = np.stack([criterion() for criterion in (response, selectivity)[only]]) - extra
+        n_starts = f.shape[-2] - self.run + 1
+        runs = f[..., :n_starts, :]
+        # The smallest of a run, one later bin after another: along the last axis it would take far longer.
+        for later in range(1, self.run):
+            runs = np.minimum(runs, f[..., later : later + n_starts, :])
         return runs
 
     def _null_response(
@@ -216,7 +228,7 @@ class _Statistics:
             shifted = stretches[np.arange(n_trials), :, shift].reshape(n_here, n_trials, -1)
             sums = (block.member @ shifted).reshape(n_here, -1, n_units, n_time)
             total = np.einsum("dkx,dkx->dx", shifted, shifted).reshape(n_here, n_units, n_time)
-            f = self._f(sums.swapaxes(-1, -2) / n, total.swapaxes(-1, -2), n, 0.0)
+            f = self._f(sums.swapaxes(-1, -2) / n, total.swapaxes(-1, -2), n, 0.0, RESPONSE)
             largest.append(f[0].max(axis=-2))
         return largest
 

@@ -7,6 +7,7 @@ measure, write its file and a row here: contract tests run over the table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,6 +41,7 @@ class Measure:
         is_symmetric: whether swapping the sides leaves the score as it is; where not, it reads from a to b.
         prepare: what can be computed of one side alone, from rates ``(condition, time, unit)``.
         compare: the score of two prepared sides; NaN where it is not defined.
+        least, most: ends of the range of scores; infinite where there is none.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Measure:
     is_symmetric: bool
     prepare: Callable[[xr.DataArray], Any]
     compare: Callable[[Any, Any], float]
+    least: float = -math.inf
+    most: float = math.inf
 
     @one_thread
     def score(self, a: xr.DataArray, b: xr.DataArray) -> float:
@@ -70,7 +74,14 @@ class Measure:
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
-        "cca", "canonical correlation, held-out conditions (-1 to 1)", "similarity", True, prepare_cca, compare_cca
+        "cca",
+        "canonical correlation, held-out conditions (-1 to 1)",
+        "similarity",
+        True,
+        prepare_cca,
+        compare_cca,
+        -1.0,
+        1.0,
     ),
     Measure(
         "procrustes_distance",
@@ -79,6 +90,8 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_shape,
         compare_procrustes,
+        0.0,
+        math.sqrt(2),
     ),
     Measure(
         "angular_distance",
@@ -87,6 +100,8 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_shape,
         compare_angular,
+        0.0,
+        math.pi / 2,
     ),
     Measure(
         "angular_distance_held_out",
@@ -95,6 +110,8 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_shape,
         compare_angular_held_out,
+        0.0,
+        math.pi,
     ),
     Measure(
         "regression_forth",
@@ -103,6 +120,8 @@ MEASURES: tuple[Measure, ...] = (
         False,
         prepare_regression,
         compare_forth,
+        -math.inf,
+        1.0,
     ),
     Measure(
         "regression_back",
@@ -111,9 +130,18 @@ MEASURES: tuple[Measure, ...] = (
         False,
         prepare_regression,
         compare_back,
+        -math.inf,
+        1.0,
     ),
     Measure(
-        "cka", "linear kernel alignment, unbiased (about 0 to 1)", "similarity", True, prepare_cka, compare_cka
+        "cka",
+        "linear kernel alignment, unbiased (about 0 to 1)",
+        "similarity",
+        True,
+        prepare_cka,
+        compare_cka,
+        -1.0,
+        1.0,
     ),
     Measure(
         "rsa",
@@ -122,6 +150,8 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_rsa,
         compare_rsa,
+        -1.0,
+        1.0,
     ),
     Measure(
         "dsa_distance",
@@ -130,6 +160,8 @@ MEASURES: tuple[Measure, ...] = (
         True,
         prepare_dynamics,
         compare_dynamics,
+        0.0,
+        math.pi,
     ),
 )
 
@@ -144,6 +176,8 @@ MODE_MEASURES: tuple[Measure, ...] = (
         True,
         prepare_time_axes,
         compare_axes,
+        0.0,
+        1.0,
     ),
     Measure(
         "condition_overlap",
@@ -152,6 +186,8 @@ MODE_MEASURES: tuple[Measure, ...] = (
         True,
         prepare_condition_axes,
         compare_axes,
+        0.0,
+        1.0,
     ),
 )
 

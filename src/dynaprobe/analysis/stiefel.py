@@ -54,21 +54,25 @@ def maximise_blocks(
 
     Source: Wen & Yin (2013), Mathematical Programming 142:397, with the polar factor in place of Cayley's.
     """
-    edges = np.cumsum(sizes)[:-1]
+    stops = np.cumsum(sizes)
+    blocks = [(A, slice(stop - size, stop)) for A, size, stop in zip(forms, sizes, stops, strict=True)]
 
     def gradient(Q: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = np.hstack([A @ block for A, block in zip(forms, np.split(Q, edges, axis=1), strict=True)])
+        moved = np.empty_like(Q)
+        for A, columns in blocks:
+            moved[:, columns] = A @ Q[:, columns]
         return float((Q * moved).sum()), 2 * moved
 
     Q = start
     value, G = gradient(Q)
     along = _projected(Q, G)
     length, average, weight = 1.0 / max(float(np.linalg.norm(G, 2)), 1e-300), value, 1.0
-    best = (value, Q, _residual(along, G))
+    residual = _residual(along, G)
+    best = (value, Q, residual)
     for step in range(n_steps):
         slope = float((along**2).sum())
-        if _residual(along, G) <= tolerance:
-            return BlockOptimum(Q, value, _residual(along, G), step)
+        if residual <= tolerance:
+            return BlockOptimum(Q, value, residual, step)
         # Too long a step is halved; round-off of the value must not stop an ascent that is all but done.
         slack = 1e-14 * max(1.0, abs(value))
         for _ in range(40):
@@ -81,8 +85,9 @@ def maximise_blocks(
         moved, bent = trial - Q, along - following
         Q, value, G, along = trial, reached, turned, following
         average, weight = (MEMORY * weight * average + value) / (MEMORY * weight + 1), MEMORY * weight + 1
-        if _residual(along, G) < best[2]:
-            best = (value, Q, _residual(along, G))
+        residual = _residual(along, G)
+        if residual < best[2]:
+            best = (value, Q, residual)
         curved = abs(float((moved * bent).sum()))
         # The two lengths of Barzilai & Borwein in turn: the long one for speed, the short one against swinging.
         shape = float((moved**2).sum()) if step % 2 else curved

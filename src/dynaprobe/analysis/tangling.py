@@ -13,7 +13,7 @@ from dynaprobe.analysis.matrix import check_at_least, one_thread, psth_values
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.subspace import coords_along
 from dynaprobe.analysis.surrogate_families import check_families, family_draws
-from dynaprobe.analysis.trajectory_pairs import check_fraction, largest_ratio, leading_states
+from dynaprobe.analysis.trajectory_pairs import check_fraction, largest_ratio, leading_scores, leading_states
 from dynaprobe.core.errors import RatesError
 from dynaprobe.core.preprocess import segment_slices
 from dynaprobe.core.rates import bin_width_ms
@@ -94,7 +94,7 @@ def tangling(
         draws = family_draws(rates, family, n_surrogates, seed=seed)
         null = np.empty((2, n_surrogates))
         for k, values in enumerate(draws.values):
-            scores, _ = leading_states(values, n_pcs)
+            scores = leading_scores(values, n_pcs)
             found = _tangling(scores, moving, dt_s, eps_fraction)
             null[:, k] = found.mean(), np.quantile(found, quantile)
         for name, row in zip(("mean", "high"), null, strict=True):

@@ -15,11 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dynaprobe.cli.tables import score_table
+from dynaprobe.study.pair_tables import PAIRS_PREFIX
 from dynaprobe.study.sentences import score_word
 from dynaprobe.study.store import RunStore
 
 # Beyond so many rows the terminal shows the pairs with the reference alone.
 MOST_ROWS = 60
+# p-values up to this are counted where there are several.
+SMALL_P = 0.05
 # Columns of the table of what each candidate is alone: name in the summary and heading.
 ALONE = {
     "alignment_index": "align.",
@@ -36,7 +39,8 @@ ALONE = {
 def tell_comparison(store: RunStore, console: Console) -> None:
     """Print the tables and the sentences of a finished comparison."""
     manifest = store.manifest()
-    scores = {name: store.load(f"results/pairs/{name}")["pairs"] for name in manifest["measures"]}
+    found = store.load("results/comparison")
+    scores = {name: found[f"{PAIRS_PREFIX}{name}"] for name in manifest["measures"]}
     reference = manifest.get("reference_name")
     n_rows = sum(data.sizes["row"] for data in scores.values())
     shorter = reference is not None and n_rows > MOST_ROWS
@@ -46,14 +50,15 @@ def tell_comparison(store: RunStore, console: Console) -> None:
         Text(
             "floor: surrogates of either side; ceil.: the same units in other trials, mean of both sides; "
             "placed: 0 at the floor, 1 at the ceiling; p: chance of surrogates so alike; apart: chance of random "
-            "groups of the same units or networks so unlike. Intervals and p hold one by one.",
+            "groups of the same units or networks so unlike, corrected over measures. Intervals and p hold one by "
+            "one.",
             style="dim",
         )
     )
     if shorter:
         console.print(f"Shown are the pairs with {reference}.", highlight=False, markup=False)
     console.print(f"All {n_rows} rows: {store.path('results', 'pairs.csv')}", soft_wrap=True, highlight=False)
-    alone = store.load("results/comparison").get("alone")
+    alone = found.get("alone")
     if alone is not None and alone.sizes.get("sample", 0):
         console.print(alone_table(alone))
     if manifest.get("counts"):
@@ -105,7 +110,7 @@ def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def alone_table(alone: xr.Dataset) -> Table:
-    """What every candidate is by itself; networks of one candidate as their mean."""
+    """What every candidate is by itself; of several networks the mean, and of p how many are small."""
     table = Table(
         title="Each alone", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
@@ -117,12 +122,21 @@ def alone_table(alone: xr.Dataset) -> Table:
     for candidate in dict.fromkeys(of.tolist()):
         members = np.flatnonzero(of == candidate)
         name = candidate if members.size == 1 else f"{candidate} (mean of {members.size})"
-        table.add_row(name, *(_shown(column, float(np.mean(alone[column].values[members]))) for column in shown))
+        table.add_row(name, *(_shown(column, alone[column].values[members]) for column in shown))
+    if len(set(of.tolist())) < of.size:
+        table.caption = f"of several networks, p: how many of those that were tested have p <= {SMALL_P:g}"
+        table.caption_justify = "left"
     return table
 
 
-def _shown(column: str, value: float) -> str:
-    return chance(value) if column.endswith("_p") else number(value)
+def _shown(column: str, values: np.ndarray) -> str:
+    """One number, or of several networks the mean; p-values have no mean, so small ones are counted."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "-"
+    if not column.endswith("_p"):
+        return number(float(known.mean()))
+    return chance(float(known[0])) if values.size == 1 else f"{int((known <= SMALL_P).sum())} of {known.size}"
 
 
 def number(value: float) -> str:

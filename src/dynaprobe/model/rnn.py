@@ -140,6 +140,17 @@ class AbstractNetwork(eqx.Module):
         return Rollout(*(jnp.swapaxes(values, 0, 1) for values in (states, rates, outputs)))
 
 
+@eqx.filter_jit
+def run_network(
+    network: AbstractNetwork, inputs: Float[Array, "trial time input"], key: PRNGKeyArray | None = None
+) -> Rollout:
+    """`AbstractNetwork.rollout` as one program, compiled once for all networks of one architecture.
+
+    A loop that is run outside a program is compiled again at every call.
+    """
+    return network.rollout(inputs, key)
+
+
 class CTRNN(AbstractNetwork):
     """Leaky rate units in continuous time, by Euler's method (Kao 2019, doi:10.1152/jn.00467.2018).
 

@@ -11,7 +11,7 @@ import xarray as xr
 from dynaprobe.core.errors import DataError
 from dynaprobe.core.timeline import n_bins
 from dynaprobe.recordings.series import ContinuousSeries, resampled
-from dynaprobe.recordings.session import Recording, Session, condition_rows
+from dynaprobe.recordings.session import Recording, Session, check_event, condition_rows
 
 
 def aligned_series(
@@ -88,14 +88,7 @@ def aligned_series(
 
 
 def _check_window(recording: Recording, event: str, start_ms: float, stop_ms: float, dt_ms: float) -> None:
-    if event not in recording.event_names:
-        raise DataError(
-            "event",
-            rule=f"be one of {', '.join(recording.event_names)}",
-            received=event,
-            remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
-            where=recording.source,
-        )
+    check_event(recording, event)
     if not (start_ms < stop_ms and dt_ms > 0):
         raise DataError(
             "the window", rule="start before it stops, with bins of positive width",

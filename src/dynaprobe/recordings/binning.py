@@ -19,7 +19,7 @@ from dynaprobe.core.settings import Settings
 from dynaprobe.core.timeline import EDGE_TOLERANCE_BINS, n_bins
 from dynaprobe.core.trials import ConditionTable
 from dynaprobe.recordings.counts import observed, spike_counts
-from dynaprobe.recordings.session import Recording, Session, condition_rows
+from dynaprobe.recordings.session import Recording, Session, check_event, condition_rows
 
 
 class PsthSettings(Settings):
@@ -176,14 +176,7 @@ def binned(
 def _check_events(recording: Recording, windows: tuple[Segment, ...]) -> None:
     events = [window.event for window in windows]
     for event in events:
-        if event not in recording.event_names:
-            raise DataError(
-                "event",
-                rule=f"be one of {', '.join(recording.event_names)}",
-                received=event,
-                remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
-                where=recording.source,
-            )
+        check_event(recording, event)
     if not events or len(set(events)) < len(events):
         raise DataError(
             "segments",

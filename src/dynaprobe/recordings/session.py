@@ -209,6 +209,22 @@ class Recording:
         )
 
 
+def check_event(recording: Recording, event: str) -> None:
+    """Check that an event is one of the recording's.
+
+    Raises:
+        DataError: names those that are.
+    """
+    if event not in recording.event_names:
+        raise DataError(
+            "event",
+            rule=f"be one of {', '.join(recording.event_names)}",
+            received=event,
+            remedy=f"Name one of these, or map a column to it: --map {event}=ITS_COLUMN",
+            where=recording.source,
+        )
+
+
 def condition_rows(session: Session, columns: tuple[str, ...]) -> list[tuple[float | int | str, ...]]:
     """The values of the task variables in every trial, as plain Python values."""
     return list(zip(*(session.trials[name].tolist() for name in columns), strict=True))

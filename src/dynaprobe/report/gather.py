@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynaprobe.core.errors import DataError
 from dynaprobe.report.colour import Look
-from dynaprobe.report.gather_pairs import PairContents, gather_pairs
+from dynaprobe.report.gather_pairs import PairContents, gather_pairs, load_shown
 from dynaprobe.report.style import looks_of
 from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore, read_json
@@ -85,15 +84,15 @@ def gather(store: RunStore) -> RunContents:
         # Without a reference there are no networks beside one.
         sides = _alone(store, pairs, (), missing)
         return RunContents(manifest, (), None, None, None, tuple(sides), {}, tuple(missing), pairs)
-    summary = _load(store, "results/summary", missing, "The summary over networks")
+    summary = load_shown(store, "results/summary", missing, "The summary over networks")
     networks = summary.get("networks")
-    recorded = _load(store, "results/recording", missing, "Results of the recording")
+    recorded = load_shown(store, "results/recording", missing, "Results of the recording")
     missing.extend(_reasons(recorded, "the recording"))
     sides = [Side(RECORDING_NAME, None, recorded)]
     for k in chosen_networks(networks) if networks is not None else ():
         assert networks is not None
         name = str(networks["id"].values[k])
-        groups = _load(store, f"results/{name}", missing, f"Results of network {name}")
+        groups = load_shown(store, f"results/{name}", missing, f"Results of network {name}")
         missing.extend(_reasons(groups, network_name(networks, k)))
         if groups:
             sides.append(Side(network_name(networks, k), str(networks["activation"].values[k]), groups))
@@ -130,7 +129,7 @@ def _alone(store: RunStore, pairs: PairContents, drawn: tuple[str, ...], missing
             or len(sides) + len(drawn) >= MOST_SIDES
         ):
             continue
-        groups = _load(store, file, missing, f"Results of {candidate}")
+        groups = load_shown(store, file, missing, f"Results of {candidate}")
         missing.extend(_reasons(groups, candidate))
         about = pairs.candidates.get(candidate, {})
         activation = str(about.get("activation")) if about.get("kind") == "networks" else None
@@ -171,18 +170,6 @@ def network_name(networks: xr.Dataset, k: int) -> str:
     return f"{name}, seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else name
 
 
-def _load(store: RunStore, name: str, missing: list[str], what: str) -> dict[str, xr.Dataset]:
-    """The groups of a file; none, and a sentence, where it is missing or damaged."""
-    if not store.path(f"{name}.nc").is_file():
-        missing.append(f"{what} cannot be shown: no file {name}.nc.")
-        return {}
-    try:
-        return store.load(name)
-    except DataError as error:
-        missing.append(str(error))
-        return {}
-
-
 def _reasons(groups: Mapping[str, xr.Dataset], name: str) -> list[str]:
     """Why analyses of one side were left out, as the run noted it."""
     if "account" not in groups:
@@ -204,7 +191,7 @@ def _histories(store: RunStore, networks: xr.Dataset | None, missing: list[str])
         return {}
     histories = {}
     for name in map(str, networks["id"].values):
-        groups = _load(store, f"networks/{name}", missing, f"Training of network {name}")
+        groups = load_shown(store, f"networks/{name}", missing, f"Training of network {name}")
         if "history" in groups and "loss" in groups["history"]:
             histories[name] = groups["history"]
     return histories

@@ -12,7 +12,7 @@ from dynaprobe.analysis.embedding import Embedding
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.store import RunStore
 
-MAP_PREFIX = "map_"
+MAP_PREFIX, PAIRS_PREFIX = "map_", "pairs_"
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,18 @@ def gather_pairs(store: RunStore, missing: list[str]) -> PairContents | None:
     manifest = store.manifest()
     if manifest.get("study") != "compare":
         return None
-    groups = _load(store, "results/comparison", missing)
-    scores = {}
-    for name in manifest.get("measures", []):
-        found = _load(store, f"results/pairs/{name}", missing)
-        if "pairs" in found:
-            scores[str(name)] = found["pairs"]
+    groups = load_shown(store, "results/comparison", missing, "Scores of pairs")
+    scores = {
+        str(name): groups[f"{PAIRS_PREFIX}{name}"]
+        for name in manifest.get("measures", [])
+        if f"{PAIRS_PREFIX}{name}" in groups
+    }
+    if groups:
+        missing += [
+            f"Scores by {name} cannot be shown: results/comparison.nc lacks them."
+            for name in manifest.get("measures", [])
+            if name not in scores
+        ]
     return PairContents(
         candidates={one["name"]: one for one in manifest.get("candidates", [])},
         reference=manifest.get("reference_name"),
@@ -72,9 +78,10 @@ def gather_pairs(store: RunStore, missing: list[str]) -> PairContents | None:
     )
 
 
-def _load(store: RunStore, name: str, missing: list[str]) -> dict[str, xr.Dataset]:
+def load_shown(store: RunStore, name: str, missing: list[str], what: str) -> dict[str, xr.Dataset]:
+    """The groups of a file; none, and a sentence on what cannot be shown, where it is missing or damaged."""
     if not store.path(f"{name}.nc").is_file():
-        missing.append(f"Scores of pairs cannot be shown: no file {name}.nc.")
+        missing.append(f"{what} cannot be shown: no file {name}.nc.")
         return {}
     try:
         return store.load(name)

@@ -18,13 +18,16 @@ FigureParts = tuple[str, str, str, Callable[[], Figure]]
 # A map of two points is a line whose length is their distance: the matrix says as much.
 LEAST_ON_A_MAP = 3
 
+# p-values up to this are counted where there are several.
+SMALL_P = 0.05
+
 PAIR_COLUMNS: tuple[Column, ...] = (
     Column("first", "First"),
     Column("second", "Second"),
     Column("score", "Score", ".3f", "mean over halvings of the trials, half against half"),
     Column("low", "From", ".3f", "lower end of the interval"),
     Column("high", "To", ".3f", "upper end of the interval"),
-    Column("over", "Over", "", "what the interval is over: units and trials resampled, or networks (seeds)"),
+    Column("over", "Over", "", "what the interval is over: units and trials, or networks (seeds)"),
     Column("floor", "Floor", ".3f", "mean of surrogates of either side against the other"),
     Column("ceiling", "Ceiling", ".3f", "the same units in other trials, mean of both sides"),
     Column("placed", "Placed", ".2f", "0 at the floor, 1 at the ceiling"),
@@ -33,7 +36,8 @@ PAIR_COLUMNS: tuple[Column, ...] = (
         "apart_p",
         "p apart",
         ".3f",
-        "chance of random groups of the same units, or of the same networks, that are so little alike",
+        "chance of random groups of the same units, or of the same networks, that are so little alike; corrected "
+        "over measures, not over pairs",
     ),
     Column("shared", "Shared", "d", "units that both hold, left out of the larger one where enough are left"),
     Column("reason", "Remark"),
@@ -43,7 +47,13 @@ DROPPED = ("shared", "reason")
 ALONE_COLUMNS: tuple[Column, ...] = (
     Column("alignment_index", "Alignment", ".2f", "of preparatory and movement subspaces, 1 for equal ones"),
     Column("alignment_chance", "Chance", ".2f", "mean alignment of random subspaces"),
-    Column("alignment_p", "p", ".3f", "chance of so low an alignment"),
+    Column(
+        "alignment_p",
+        "p",
+        ".3f",
+        "chance of so low an alignment; of several networks, how many of those tested have p of at most "
+        f"{SMALL_P:g}",
+    ),
     Column("jpca_r2_skew", "R² rot.", ".2f", "jPCA: share of the changes explained by a pure rotation"),
     Column("jpca_r2_m", "R² lin.", ".2f", "jPCA: share explained by any linear map"),
     Column("jpca_ratio", "Ratio", ".2f", "of the two"),
@@ -113,13 +123,24 @@ def _alone(pairs: PairContents) -> list[list[Value]]:
         members = np.flatnonzero(of == candidate)
         name = candidate if members.size == 1 else f"{candidate} (mean of {members.size})"
         numbers = [
-            number(float(np.mean(pairs.alone[column.name].values[members])), column.form)
+            _of_members(pairs.alone[column.name].values[members], column)
             if column.name in pairs.alone
             else Value("", "", True)
             for column in ALONE_COLUMNS
         ]
         rows.append([Value(name, name, True), *numbers])
     return rows
+
+
+def _of_members(values: np.ndarray, column: Column) -> Value:
+    """One number, or of several networks the mean; p-values have no mean, so small ones are counted."""
+    known = values[np.isfinite(values)]
+    if values.size == 1 or not known.size:
+        return number(float(values[0]), column.form)
+    if not column.name.endswith("_p"):
+        return number(float(known.mean()), column.form)
+    n_small = int((known <= SMALL_P).sum())
+    return Value(f"{n_small} of {known.size}", str(n_small / known.size), False)
 
 
 def pair_figures(pairs: PairContents) -> Iterator[FigureParts]:
@@ -145,13 +166,14 @@ def _scores_caption(pairs: PairContents) -> str:
     level = float(data.attrs.get("level", 0.95))
     colours = " Orange: pairs with the reference; blue: all others." if pairs.reference else ""
     return (
-        f"Scores of every pair with {level:.0%} intervals, one by one: over halves of the units and trials, drawn "
-        "again and again (delete-half jackknife), where both sides are one population, and over networks where a "
-        "candidate has several. Grey tick: mean of tensor-maximum-entropy surrogates of either side against the "
-        "other, which share its means and covariances over times, units and conditions. Black tick: what the same "
-        f"units reach in other trials, mean of both sides.{colours} {int(data.attrs['n_units'])} units of every "
-        "population, half of the trials against the other half. Conditions are fixed: no interval is over them. A "
-        "star marks pairs of which one holds units of the other, which are left out of it."
+        f"Scores of every pair with {level:.0%} intervals, one by one: over units and trials (halves "
+        "of the units and of the trials of either side) where both sides are one population, and over "
+        "networks where a candidate has several. Grey tick: mean of tensor-maximum-entropy surrogates of either "
+        "side against the other, which share its means and covariances over times, units and conditions. Black "
+        f"tick: what the same units reach in other trials, mean of both sides.{colours} "
+        f"{int(data.attrs['n_units'])} units of every population, half of the trials against the other half. "
+        "Conditions are fixed: no interval is over them. A star marks pairs of which one holds units of "
+        "the other, which are left out of it."
     )
 
 

@@ -62,9 +62,14 @@ def describe_all(
 
 
 def alone_file(name: str) -> str:
-    """Where the results of a sample are kept: its name as far as a file may have it, and a mark of its own."""
+    """Where the results of a sample are kept."""
+    return f"results/alone/{file_name(name)}"
+
+
+def file_name(name: str) -> str:
+    """A name as far as a file may have it, and a mark of its own."""
     readable = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60]
-    return f"results/alone/{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 class _Heard:

@@ -34,6 +34,7 @@ class Candidate:
         networks: the networks that learned their task.
         files: the network files, those that did not learn included, by id.
         left_out: networks that did not learn their task, with the reason.
+        copies: networks left out because they are another one under a second name, with the name of that.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Candidate:
     networks: tuple[TrainedNetwork, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> Literal["recording", "averages", "networks"]:
@@ -68,7 +70,10 @@ class Candidate:
             )
         n = len(self.networks)
         failed = f" {len(self.left_out)} did not learn the task and are left out." if self.left_out else ""
-        return f"{n} network{'s' * (n != 1)} of {self.path.name}.{failed}"
+        copied = "".join(
+            f" {name} is {other} under another name and is left out." for name, other in self.copies.items()
+        )
+        return f"{n} network{'s' * (n != 1)} of {self.path.name}.{failed}{copied}"
 
 
 @dataclass(frozen=True)
@@ -266,15 +271,42 @@ def _networks(given: Given) -> list[Candidate]:
         cells.setdefault(cell_of(network), []).append((file, network))
     candidates = []
     for cell, members in cells.items():
-        learned = tuple(network for _, network in members if network.learned)
-        failed = {network.id: network.reason or network.status for _, network in members if not network.learned}
-        files_by_id = {network.id: file for file, network in members}
+        kept, copies = _without_copies(members)
+        learned = tuple(network for _, network in kept if network.learned)
+        failed = {network.id: network.reason or network.status for _, network in kept if not network.learned}
+        name = _called(given, cell, len(cells))
+        files_by_id = {network.id: file for file, network in kept}
         candidates.append(
-            Candidate(
-                _called(given, cell, len(cells)), given.path, networks=learned, files=files_by_id, left_out=failed
-            )
+            Candidate(name, given.path, networks=learned, files=files_by_id, left_out=failed, copies=copies)
         )
     return candidates
+
+
+def _without_copies(
+    members: Sequence[tuple[Path, TrainedNetwork]],
+) -> tuple[list[tuple[Path, TrainedNetwork]], dict[str, str]]:
+    """Each network once, and the copies by the name of their file: a copy is no further observation."""
+    kept: dict[str, tuple[Path, TrainedNetwork]] = {}
+    copies = {}
+    for file, network in members:
+        if network.content in kept:
+            copies[file.stem] = kept[network.content][0].stem
+        else:
+            kept[network.content] = file, network
+    return list(kept.values()), copies
+
+
+def copies_between(candidates: Sequence[Candidate]) -> list[str]:
+    """A sentence on every network that is in two candidates, whatever it is called there."""
+    places: dict[str, list[str]] = {}
+    for candidate in candidates:
+        for network in candidate.networks:
+            places.setdefault(network.content, []).append(f"{candidate.name}/{network.id}")
+    return [
+        f"{' and '.join(names)} have the same weights: they are one network."
+        for names in places.values()
+        if len(names) > 1
+    ]
 
 
 def _called(given: Given, cell: str, n_cells: int) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 import xarray as xr
 
-from dynaprobe.study.alone import describe_all
+from dynaprobe.study.alone import describe_all, file_name
 from dynaprobe.study.battery import compare
 from dynaprobe.study.candidates import Candidate, Given, Part, fingerprint_of
 from dynaprobe.study.lineup import CompareSettings, Lineup, read_lineup
 from dynaprobe.study.nearness import nearness
 from dynaprobe.study.networks import load_network
-from dynaprobe.study.pair_tables import embed, pair_table
+from dynaprobe.study.pair_tables import PAIRS_PREFIX, embed, pair_table, with_tests
 from dynaprobe.study.pairwise import n_rows, score_measure
+from dynaprobe.study.parting import part_pair
 from dynaprobe.study.power import Rule
 from dynaprobe.study.progress import Progress
 from dynaprobe.study.sample import Plan
@@ -33,12 +35,12 @@ METHODS = (
     "doi:10.1038/nn.4617",
     "Classical scaling: Torgerson WS (1952) Psychometrika 17:401-419, doi:10.1007/BF02288916",
     "Delete-half jackknife: Shao J, Wu CFJ (1989) Ann Stat 17:1176-1197, doi:10.1214/aos/1176347263",
-    "Correction for several tests: Holm S (1979) Scand J Stat 6:65-70",
+    "Correction for several tests: Holm S (1979) Scand J Stat 6:65-70; by permutation: Westfall PH, "
+    "Young SS (1993) Resampling-Based Multiple Testing, Wiley",
 )
 CHOICES = (
-    "How populations are matched, how intervals are made of halves of the units and trials, and the tests are our "
-    "choice. In simulations in which the true spread is known these intervals were 1.1 to 2 times as wide as need "
-    "be; the tests of nearness are conservative to the same degree.",
+    "How populations are matched, how intervals are made of halves of units and trials, and the "
+    "tests are our choice.",
 )
 
 
@@ -107,8 +109,10 @@ def _compare(lineup: Lineup, settings: CompareSettings, run: Run) -> dict[str, A
     facts = _beside_reference(lineup, settings, run)
     with run.timed("each alone"):
         alone = describe_all(lineup.candidates, sampled, lineup.ground, run, beside=bool(facts))
+    scores = _with_tests(lineup, sampled, scores, plan, run, level=settings.level)
     groups, sentences = _tests(lineup, scores, settings, run.seed)
-    run.store.save("results/comparison", {**groups, "alone": alone})
+    tables = {f"{PAIRS_PREFIX}{name}": data for name, data in scores.items()}
+    run.store.save("results/comparison", {**groups, **tables, "alone": alone})
     write_csv(run.store.path("results", "pairs.csv"), pair_table(scores))
     account = [*lineup.ground.account, *sampled.account, *_how(lineup, plan)]
     return {
@@ -147,6 +151,37 @@ def _scores(lineup: Lineup, sampled: Sampled, plan: Plan, run: Run, *, level: fl
             scores[measure.name] = run.store.load(path)["pairs"]
             done += rows
     return scores
+
+
+def _with_tests(
+    lineup: Lineup,
+    sampled: Sampled,
+    scores: Mapping[str, xr.Dataset],
+    plan: Plan,
+    run: Run,
+    *,
+    level: float,
+) -> dict[str, xr.Dataset]:
+    """The scores with what parts every pair, each pair kept as it is done."""
+    pairs = list(combinations(sorted(sampled.samples), 2))
+    tests = {}
+    with run.timed("tests that part pairs"), run.progress.step("Part every pair", max(len(pairs), 1)) as step:
+        for done, (first, second) in enumerate(pairs):
+            step.update(done, f"{first} and {second}")
+            path = f"results/apart/{file_name(f'{first} and {second}')}"
+            if not run.store.has(path):
+                found = part_pair(
+                    lineup.measures,
+                    sampled.samples[first],
+                    sampled.samples[second],
+                    plan,
+                    scores=scores,
+                    alpha=round(1 - level, 12),
+                )
+                run.store.save(path, {"apart": found})
+            tests[first, second] = run.store.load(path)["apart"]
+        step.update(max(len(pairs), 1))
+    return {name: with_tests(data, tests) for name, data in scores.items()}
 
 
 def _tests(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from dynaprobe.analysis.fixed_point_record import FixedPoints
 from dynaprobe.analysis.fixed_points import fixed_points_along_inputs, starts_from_states
 from dynaprobe.core.errors import DataError
-from dynaprobe.model.rnn import AbstractNetwork
+from dynaprobe.model.rnn import AbstractNetwork, run_network
 from dynaprobe.tasks.base import AbstractTask
 
 # Starts scatter about the visited states by this fraction of their standard deviation.
@@ -65,7 +65,7 @@ def fixed_points_of_trial(
             received=condition,
             remedy="Count conditions from 0; `dynaprobe tasks NAME` lists them",
         )
-    states = np.asarray(network.rollout(trials.inputs).states, dtype=np.float64)
+    states = np.asarray(run_network(network, trials.inputs).states, dtype=np.float64)
     starts = starts_from_states(states, n_starts, noise_sd=START_NOISE * float(states.std()), seed=seed)
     inside = np.flatnonzero(np.asarray(trials.mask)[condition].any(axis=-1))
     inputs, labels = trial_inputs(

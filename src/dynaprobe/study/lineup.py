@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dynaprobe.analysis.measures import MEASURES, Measure, measure_named
@@ -15,10 +15,12 @@ from dynaprobe.study.candidates import (
     Given,
     Part,
     check_names,
+    copies_between,
     read_candidates,
     read_recordings,
 )
 from dynaprobe.study.common_ground import CommonGround, common_ground
+from dynaprobe.study.networks import load_network
 from dynaprobe.study.progress import Progress
 from dynaprobe.study.sample import PairSettings
 from dynaprobe.study.study import Request
@@ -119,6 +121,7 @@ def read_lineup(
             remedy="Name another, add --recording, or part a recording with --by subject",
         )
     ground = common_ground(usable, reference, settings.comparison)
+    ground = replace(ground, account=(*ground.account, *copies_between(usable)))
     for sentence in ground.account:
         progress.say(sentence)
     lineup = Lineup(tuple(candidates), reference, ground, chosen)
@@ -158,7 +161,7 @@ def check_ids(candidates: Sequence[Candidate]) -> None:
     for candidate in candidates:
         for name, file in candidate.files.items():
             first = known.setdefault(name, file)
-            if first.read_bytes() != file.read_bytes():
+            if first != file and load_network(first).content != load_network(file).content:
                 raise DataError(
                     "network",
                     rule="have a name of its own",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from dynaprobe.study.pairwise import UNITS_AND_TRIALS, Estimate
+from dynaprobe.analysis.multiple_tests import holm
+from dynaprobe.study.estimate import NETWORKS, UNITS_AND_TRIALS, Estimate
 from dynaprobe.study.power import Rule, simulated_power
 
 # Which way a measure that is not symmetric is read.
@@ -27,10 +28,10 @@ def nearness(
     """Compare the scores of all pairs of candidates with the reference, measure by measure.
 
     The difference of two scores is signed so that it is positive where the first candidate is the nearer. Where
-    both errors are over units and trials, resamples of the reference are the same for both candidates, and the
-    error is that of the differences resample by resample; otherwise the variances add, with Satterthwaite's
-    degrees of freedom. p-values are of t-tests, two-sided, corrected over the pairs of candidates of one measure
-    (Holm). Candidates that hold units of the reference are not asked.
+    both errors are over units and trials, the reference's units and trials are the same for both candidates, and
+    what the scores owe to them is subtracted before it is squared; all other variances add. p-values are of
+    t-tests with Satterthwaite's degrees of freedom, two-sided, corrected over all pairs of candidates and all
+    measures together (Holm). Candidates that hold units of the reference are not asked.
 
     Args:
         scores: results of `dynaprobe.study.pairwise.score_measure`, by measure.
@@ -52,29 +53,18 @@ def nearness(
                 | {"measure": name, "direction": direction, "first": a, "second": b}
                 for a, b in combinations(sorted(found), 2)
             ]
-            for row, p in zip(pairs, holm([row["p"] for row in pairs]), strict=True):
-                row["p_corrected"] = p
-                row["is_parted"] = bool(p <= 1 - level)
-                rows.append(row | _power(row, rule))
-    for row in rows:
+            rows += pairs
+    for row, p in zip(rows, holm(np.array([row["p"] for row in rows])), strict=True):
+        row["p_corrected"] = float(p)
+        # Without the round-off of 1 - level, so that p of exactly alpha is found.
+        row["is_parted"] = bool(p <= round(1 - level, 12))
+        row.update(_power(row, rule))
         del row["_difference"]
     names = list(rows[0]) if rows else []
     return xr.Dataset(
         {name: ("row", np.array([row[name] for row in rows])) for name in names},
         attrs={"reference": reference, "level": level, "power": rule.power},
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number by Holm's rule (1979); NaN stay and are not counted."""
-    values = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(values))
-    corrected = values.copy()
-    largest = 0.0
-    for rank, k in enumerate(known[np.argsort(values[known], kind="stable")]):
-        largest = max(largest, min(1.0, values[k] * (known.size - rank)))
-        corrected[k] = largest
-    return [float(value) for value in corrected]
 
 
 def _with_reference(data: xr.Dataset, reference: str, direction: str) -> Iterator[tuple[str, Estimate]]:
@@ -91,54 +81,56 @@ def _with_reference(data: xr.Dataset, reference: str, direction: str) -> Iterato
             continue
         if not symmetric and (second == reference) != (direction == DIRECTIONS[1]):
             continue
-        draws = row["draws"].values
-        over = str(row["over"].item())
-        kept = draws if over == UNITS_AND_TRIALS and np.isfinite(draws).all() else np.array([])
-        estimate = Estimate(float(row["score"]), float(row["error"]), float(row["dof"]), over, kept)
-        yield (first if second == reference else second), estimate
+        is_first = first == reference
+        yield (second if is_first else first), _estimate_of(row, reference="first" if is_first else "second")
+
+
+def _estimate_of(row: xr.Dataset, *, reference: str) -> Estimate:
+    """The score of a row, its sources named after the reference and the candidate."""
+    influences, dof = {}, {}
+    for source in row["source"].values:
+        values = row["influence"].sel(source=source).values
+        n_dof = float(row["source_dof"].sel(source=source))
+        if np.isfinite(n_dof):
+            what, _, side = str(source).partition("_")
+            name = f"{what}_{'reference' if side == reference else 'candidate'}"
+            # What is missing within a source that was asked for must not make the error small.
+            influences[name] = values[: int(row["source_size"].sel(source=source))]
+            dof[name] = n_dof
+    return Estimate(float(row["score"]), influences, dof)
+
+
+# What two scores with one reference owe to the same units and trials.
+_SHARED = {f"{what}_reference": f"{what}_reference" for what in ("units", "trials")}
 
 
 def _difference(a: Estimate, b: Estimate, *, sign: int, level: float) -> dict[str, Any]:
-    draws = sign * (a.draws - b.draws) if a.draws.size and a.draws.size == b.draws.size else np.array([])
-    value = sign * (a.value - b.value)
-    if draws.size:
-        error, dof = float(draws.std(ddof=1)), float(draws.size - 1)
-    else:
-        error, dof = float(np.hypot(a.error, b.error)), _satterthwaite(a, b)
-    found = Estimate(value, error, dof, a.over if a.over == b.over else f"{a.over}; {b.over}", draws)
-    low, high = found.interval(level)
-    p = float(2 * stats.t.sf(abs(value) / error, dof)) if error > 0 and dof > 0 else float("nan")
+    found = a.minus(b, shared=_SHARED if a.over == b.over == UNITS_AND_TRIALS else {})
+    value, error, dof = sign * found.value, found.error, found.total_dof
+    known = error > 0 and dof > 0
+    reach = float(stats.t.ppf((1 + level) / 2, dof)) * error if known else float("nan")
     return {
         "first_score": a.value,
         "second_score": b.value,
         "difference": value,
-        "low": low,
-        "high": high,
-        "p": p,
-        "over": found.over,
+        "low": value - reach,
+        "high": value + reach,
+        "p": float(2 * stats.t.sf(abs(value) / error, dof)) if known else float("nan"),
+        "over": a.over if a.over == b.over else f"{a.over}; {b.over}",
         "_difference": found,
     }
 
 
-def _satterthwaite(a: Estimate, b: Estimate) -> float:
-    """Degrees of freedom of a sum of two variances."""
-    parts = [(one.error**2, one.dof) for one in (a, b)]
-    if not all(np.isfinite(variance) and dof > 0 for variance, dof in parts):
-        return float("nan")
-    below = sum(variance**2 / dof for variance, dof in parts)
-    return float(sum(variance for variance, _ in parts) ** 2 / below) if below > 0 else float("nan")
-
-
 def _power(row: Mapping[str, Any], rule: Rule) -> dict[str, float]:
     found: Estimate = row["_difference"]
-    if row["is_parted"] or not (found.error > 0 and found.dof > 0):
+    if row["is_parted"] or not (found.error > 0 and found.total_dof > 0):
         return dict.fromkeys(("found", "times", "least_times"), float("nan"))
     power = simulated_power(
         found.value,
         found.error,
-        dof=found.dof,
+        dof=found.total_dof,
         rule=rule,
         name="/".join(str(row[part]) for part in ("measure", "direction", "first", "second")),
-        errors=found.draws if found.draws.size else None,
+        dof_grows=row["over"] == NETWORKS,
     )
     return {"found": power.difference, "times": power.times, "least_times": power.least_times}

@@ -13,8 +13,41 @@ from dynaprobe.analysis.embedding import Embedding, classical_scaling
 # Columns of the table, in the order in which they are read.
 COLUMNS = (
     *("first", "second", "score", "low", "high", "error", "over", "floor", "ceiling", "p_floor", "placed"),
-    *("apart_p", "apart_null", "apart_least_p", "apart_found", "shared", "reason"),
+    *("apart_p", "apart_p_alone", "apart_score", "apart_null", "apart_least_p", "apart_found"),
+    *("n_floor_failed", "shared", "reason"),
 )
+
+
+# Before the name of a measure, in the file of a comparison.
+PAIRS_PREFIX = "pairs_"
+# What the test that parts two candidates adds to the rows of both.
+APART = tuple(column for column in COLUMNS if column.startswith("apart_"))
+
+
+def with_tests(data: xr.Dataset, tests: Mapping[tuple[str, str], xr.Dataset]) -> xr.Dataset:
+    """The scores of one measure with what parts the candidates of every row.
+
+    Args:
+        data: a result of `dynaprobe.study.pairwise.score_measure`.
+        tests: results of `dynaprobe.study.parting.part_pair` by the names of the pair, in order.
+
+    Returns:
+        The rows with the columns `APART`, n_groupings, and ``untested``, the reason where there is no test.
+    """
+    names = (*APART, "n_groupings")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    untested = []
+    for first, second in zip(data["first"].values, data["second"].values, strict=True):
+        is_back = first > second
+        test = tests[(str(second), str(first)) if is_back else (str(first), str(second))]
+        of_row = (test["measure"].values == data.attrs["measure"]) & (test["is_back"].values == is_back)
+        at = int(np.flatnonzero(of_row)[0])
+        for name in names:
+            found[name].append(float(test[name].values[at]))
+        untested.append(str(test.attrs["untested"]))
+    return data.assign(
+        {name: ("row", np.array(values)) for name, values in {**found, "untested": untested}.items()}
+    )
 
 
 def pair_table(scores: Mapping[str, xr.Dataset]) -> pd.DataFrame:

@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from math import comb
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from jaxtyping import Float
 
 from dynaprobe.analysis.matrix import one_thread
 from dynaprobe.analysis.measures import Measure
 from dynaprobe.analysis.surrogates import normalised_score
 from dynaprobe.core.errors import DynaprobeError
-from dynaprobe.study.parting import chance_of, parted
-from dynaprobe.study.sample import (
-    Plan,
-    Sample,
-    Side,
-    floor_between,
-    score_between,
-    score_resampled,
+from dynaprobe.study.estimate import (
+    SOURCES,
+    Estimate,
+    halving_influences,
+    interval,
+    member_influences,
+    unit_influences,
 )
+from dynaprobe.study.parting import chance_of
+from dynaprobe.study.sample import Plan, Sample, Side, floor_between, score_between, scores_of_halves
 
 Note = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its standard error.
-
-    Attributes:
-        value: the number.
-        error: its standard error; NaN where it is unknown.
-        dof: degrees of freedom behind the error.
-        over: what the error is of.
-        draws: resampled values, paired by draw with those of other pairs; empty over networks.
-    """
-
-    value: float
-    error: float
-    dof: float
-    over: str
-    draws: np.ndarray = field(default_factory=lambda: np.array([]))
-
-    def interval(self, level: float) -> tuple[float, float]:
-        """Student's interval; NaN where there is no error."""
-        reach = float(stats.t.ppf((1 + level) / 2, self.dof)) * self.error if self.dof > 0 else float("nan")
-        return self.value - reach, self.value + reach
-
-
-UNITS_AND_TRIALS = "units and trials"
-NETWORKS = "networks"
 
 
 @one_thread
@@ -79,39 +52,70 @@ def score_measure(
         on_pair: hears how many rows are done.
 
     Returns:
-        Variables along ``row``: first, second, score, low, high, error, dof, over, floor, ceiling, p_floor,
-        placed, apart_null, apart_p, apart_least_p, apart_found (see `dynaprobe.study.parting.parted`),
-        n_labellings, shared (units that both hold), is_rest (whether they were left out of the larger one), and
-        a sentence in ``reason`` where something is missing; ``draws (row, draw)``; ``own (candidate)``: what the
-        same units reach in other trials. The measure is in the attributes.
+        Variables along ``row``: first, second, score, low, high, error, dof, over, floor, n_floor_failed
+        (surrogates without a score), ceiling, p_floor, placed, shared (units that both hold), is_rest (whether
+        they were left out of the larger one), and a sentence in ``reason`` where something is missing; ``influence
+        (row, source, element)`` and ``source_dof`` and ``source_size (row, source)``, see
+        `dynaprobe.study.estimate.Estimate`; ``own (candidate)``: what the same units reach in other trials;
+        ``between (sample, other)``: scores of all networks, where two candidates have several. The measure is in
+        the attributes.
     """
     sides = {name: [Side(measure, sample, plan) for sample in members] for name, members in samples.items()}
     names = sorted(sides)
+    known = _Scores()
     pairs = list(combinations(names, 2) if measure.is_symmetric else permutations(names, 2))
     rows = []
     for done, (first, second) in enumerate(pairs, start=1):
         try:
-            row = _row(measure, sides[first], sides[second], plan, level=level)
+            row = _row(measure, sides[first], sides[second], plan, known, level=level)
         except DynaprobeError as error:
             row = {"reason": str(error)}
         rows.append({**_NOTHING, **row, "first": first, "second": second})
         if on_pair is not None:
             on_pair(done)
     own = {name: _mean_own(members) for name, members in sides.items()}
-    return _dataset(measure, rows, own, plan).assign_attrs(level=level)
+    found = _dataset(measure, rows, own, plan).assign_attrs(level=level)
+    groups = [members for members in sides.values() if len(members) > 1]
+    return (
+        found if len(groups) < 2 else found.assign(between=known.table([one for group in groups for one in group]))
+    )
+
+
+class _Scores:
+    """Scores of networks, each computed once: a network meets the same others in several pairs of candidates."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], float] = {}
+
+    def of(self, a: Side, b: Side) -> float:
+        """The score of two networks; NaN where there is none."""
+        place = a.sample.name, b.sample.name
+        if place not in self._known:
+            score = self._known[place] = score_between(a, b)
+            if a.measure.is_symmetric:
+                self._known[place[::-1]] = score
+        return self._known[place]
+
+    def table(self, sides: Sequence[Side]) -> xr.DataArray:
+        """Scores of all pairs of networks."""
+        values = np.full((len(sides), len(sides)), np.nan)
+        for i, j in permutations(range(len(sides)), 2):
+            try:
+                values[i, j] = self.of(sides[i], sides[j])
+            except DynaprobeError:
+                # Two that cannot be scored leave their candidates untested; the row of the pair says why.
+                continue
+        names = [side.sample.name for side in sides]
+        return xr.DataArray(values, dims=("sample", "other"), coords={"sample": names, "other": names})
 
 
 _NOTHING: dict[str, object] = {
     **dict.fromkeys(
-        (
-            *("score", "low", "high", "error", "dof", "floor", "ceiling", "p_floor", "placed"),
-            *("apart_null", "apart_p", "apart_least_p", "apart_found"),
-        ),
-        float("nan"),
+        ("score", "low", "high", "error", "dof", "floor", "ceiling", "p_floor", "placed"), float("nan")
     ),
     **dict.fromkeys(("over", "reason"), ""),
-    **dict.fromkeys(("n_labellings", "shared", "is_rest"), 0),
-    "draws": np.array([]),
+    **dict.fromkeys(("n_floor_failed", "n_copies", "shared", "is_rest"), 0),
+    "estimate": Estimate(float("nan"), {}, {}),
 }
 
 
@@ -121,16 +125,16 @@ def n_rows(measure: Measure, n_candidates: int) -> int:
 
 
 def _row(
-    measure: Measure, first: Sequence[Side], second: Sequence[Side], plan: Plan, *, level: float
+    measure: Measure, first: Sequence[Side], second: Sequence[Side], plan: Plan, known: _Scores, *, level: float
 ) -> dict[str, object]:
     first, second, n_shared, same_trials = _disjoint(first, second, plan)
-    scores = np.array([[score_between(a, b) for b in second] for a in first])
-    found = _estimate(scores, first, second, same_trials)
-    low, high = found.interval(level)
+    found = _estimate(first, second, known, same_trials=same_trials)
+    low, high = interval(found, measure, level=level)
     floors = [_floors(first, second)]
     if measure.is_symmetric:
         floors.append(_floors(second, first))
-    floor = float(np.mean([draws.mean() for draws in floors]))
+    scored = [draws[np.isfinite(draws)] for draws in floors]
+    floor = float(np.mean([draws.mean() for draws in scored])) if all(d.size for d in scored) else float("nan")
     ceiling = float(np.mean([_mean_own(first), _mean_own(second)]))
     # Surrogates of either side are a null of their own; the score must beat the harder one.
     p_floor = max(chance_of(measure.sign * found.value, measure.sign * draws) for draws in floors)
@@ -142,21 +146,53 @@ def _row(
         "low": low,
         "high": high,
         "error": found.error,
-        "dof": found.dof,
+        "dof": found.total_dof,
         "over": found.over,
-        "draws": found.draws,
+        "estimate": found,
         "floor": floor,
+        "n_floor_failed": int(sum((~np.isfinite(draws)).sum() for draws in floors)),
         "ceiling": ceiling,
-        "p_floor": p_floor,
-        "placed": placed if np.isfinite(ceiling) else float("nan"),
+        "p_floor": p_floor if np.isfinite(floor) else float("nan"),
+        "placed": placed if np.isfinite([floor, ceiling]).all() else float("nan"),
         "shared": n_shared,
         "is_rest": int(n_shared > 0 and not same_trials),
-        "reason": next(iter(failed), "") if np.isfinite(ceiling) else "no trials to halve on one side: no ceiling",
     }
-    if n_shared:
-        # Who belongs to which side is no chance where one is a part of the other.
-        return row
-    return row | parted(measure, float(scores.mean()), first, second, alpha=1 - level)
+    row["n_copies"] = n_copies(first, second)
+    has_trials = all(side.sample.has_trials for side in (*first, *second))
+    is_single = len(first) == len(second) == 1
+    n_floor = sum(draws.size for draws in floors)
+    remarks = _remarks(row, n_floor=n_floor, failed=failed, has_trials=has_trials, is_single=is_single)
+    return row | {"reason": "; ".join(remarks)}
+
+
+def _remarks(
+    row: Mapping[str, Any],
+    *,
+    n_floor: int,
+    failed: Mapping[str, int],
+    has_trials: bool,
+    is_single: bool,
+) -> Iterator[str]:
+    """What a row lacks, in words."""
+    if not np.isfinite(row["score"]):
+        yield "no score: it is not defined for these rates, as where a population does not vary"
+    elif row["shared"] and not row["is_rest"]:
+        yield "both hold the same units: the score is how like they are in other trials, without an interval"
+    if row["n_copies"] and is_single:
+        yield "both are one network: the score is how like it is in other trials, without an interval"
+    elif row["n_copies"]:
+        yield f"{row['n_copies']} of the networks have a copy on the other side, with which they are not compared"
+    n_lost = row["n_floor_failed"]
+    if n_lost == n_floor:
+        yield "no floor: not one surrogate has a score"
+    elif n_lost:
+        yield f"{n_lost} of {n_floor} surrogates have no score: left out of the floor, counted against p"
+    if not has_trials:
+        yield "no trials to halve on one side: no ceiling"
+    elif not np.isfinite(row["ceiling"]):
+        yield "no ceiling: the same units have no score with themselves in other trials"
+    elif np.isfinite(row["floor"]):
+        yield from failed
 
 
 def _disjoint(
@@ -170,35 +206,76 @@ def _disjoint(
     if len(first) > 1 or len(second) > 1:
         return first, second, 0, False
     a, b = first[0], second[0]
-    shared_a, shared_b = a.sample.shared_with(b.sample), b.sample.shared_with(a.sample)
-    if not shared_a.size:
+    shared = a.sample.shared_with(b.sample)
+    if not shared:
         return first, second, 0, False
     a_is_larger = (a.sample.n_units, b.sample.name) > (b.sample.n_units, a.sample.name)
-    larger, shared = (a, shared_a) if a_is_larger else (b, shared_b)
-    if larger.sample.n_units - shared.size < plan.n_units:
-        return first, second, int(shared_a.size), True
+    larger, units = (a, list(shared)) if a_is_larger else (b, list(shared.values()))
+    if larger.sample.n_units - len(units) < plan.n_units:
+        heard = b.sample.heard_as(a.sample, {there: here for here, there in shared.items()})
+        return first, [Side(b.measure, heard, plan)], len(shared), True
     other = b if a_is_larger else a
-    rest = Side(a.measure, larger.sample.without(shared, f"without {other.sample.name}"), plan)
-    return (
-        ([rest], second, int(shared_a.size), False) if a_is_larger else (first, [rest], int(shared_a.size), False)
-    )
+    rest = Side(a.measure, larger.sample.without(np.array(units), f"without {other.sample.name}"), plan)
+    return ([rest], second, len(shared), False) if a_is_larger else (first, [rest], len(shared), False)
 
 
-def _estimate(scores: np.ndarray, first: Sequence[Side], second: Sequence[Side], same_trials: bool) -> Estimate:
+def _estimate(first: Sequence[Side], second: Sequence[Side], known: _Scores, *, same_trials: bool) -> Estimate:
     """Mean score with the error over networks where there are several, over units and trials otherwise."""
-    value = float(scores.mean())
-    several = [axis for axis in (0, 1) if scores.shape[axis] > 1]
-    if not several:
-        draws = score_resampled(first[0], second[0], share_trials=same_trials)
-        spread = float(draws.std(ddof=1)) if np.isfinite(draws).all() else float("nan")
-        return Estimate(value, spread, draws.size - 1, UNITS_AND_TRIALS, draws)
-    # Jackknife over the networks of either side; for one side it is the usual error of a mean.
-    variance = 0.0
-    for axis in several:
-        members = scores.mean(axis=1 - axis)
-        variance += float(members.var(ddof=1)) / members.size
-    dof = min(scores.shape[axis] for axis in several) - 1
-    return Estimate(value, float(np.sqrt(variance)), dof, NETWORKS)
+    if len(first) == len(second) == 1:
+        return _of_populations(first[0], second[0], same_trials=same_trials or n_copies(first, second) > 0)
+    scores = np.array([[known.of(a, b) for b in second] for a in first])
+    copies = np.array(
+        [[bool(a.sample.content) and a.sample.content == b.sample.content for b in second] for a in first]
+    )
+    influences = {}
+    for axis, side in enumerate(("first", "second")):
+        if scores.shape[axis] > 1:
+            # A network that is on both sides is compared with the others there.
+            met = ~copies.all(axis=1 - axis)
+            members = np.where(copies, 0.0, scores).sum(axis=1 - axis)[met] / (~copies).sum(axis=1 - axis)[met]
+            if members.size > 1:
+                influences[f"networks_{side}"] = member_influences(members)
+    dof = {source: float(found.size - 1) for source, found in influences.items()}
+    return Estimate(float(scores[~copies].mean()), influences, dof)
+
+
+def _of_populations(a: Side, b: Side, *, same_trials: bool) -> Estimate:
+    """The score of two populations, with what it owes to groups of units and to halvings of the trials of both."""
+    table = scores_of_halves(a, b)
+    value = float(table[:, [0, 1], [1, 0]].mean())
+    if same_trials:
+        # Leaving a unit out of one of two equal sides is not another sample of both.
+        return Estimate(value, {}, {})
+    units = _halved_units(a, b, table[:, [0, 1], [1, 0]].mean(axis=1))
+    influences = {f"units_{side}": found for side, found in zip(("first", "second"), units, strict=True)}
+    dof = {source: float(found.size - 1) for source, found in influences.items()}
+    for axis, (name, side) in enumerate((("trials_first", a), ("trials_second", b)), start=1):
+        if side.sample.has_trials:
+            influences[name] = halving_influences(table, axis)
+            dof[name] = float(len(table))
+    return Estimate(value, influences, dof)
+
+
+def _halved_units(
+    a: Side, b: Side, whole: Float[np.ndarray, " split"]
+) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
+    """Influences of the units of both sides: what halving those of one, of the other and of both changes."""
+
+    def score(x: tuple[Any, Any], y: tuple[Any, Any]) -> float:
+        return (a.measure.compare(x[0], y[1]) + a.measure.compare(x[1], y[0])) / 2
+
+    changes = np.array(
+        [
+            np.array([score(x, b.halves[split]), score(a.halves[split], y), score(x, y)]) - whole[split]
+            for (split, x), (_, y) in zip(a.halved, b.halved, strict=True)
+        ]
+    )
+    return unit_influences(*changes.T, kept=(a.kept, b.kept))
+
+
+def n_copies(first: Sequence[Side], second: Sequence[Side]) -> int:
+    """How many networks are on both sides."""
+    return len({a.sample.content for a in first} & {b.sample.content for b in second} - {""})
 
 
 def _floors(first: Sequence[Side], second: Sequence[Side]) -> np.ndarray:
@@ -215,14 +292,19 @@ def _mean_own(sides: Sequence[Side]) -> float:
 
 
 def _dataset(
-    measure: Measure, rows: Sequence[Mapping[str, object]], own: Mapping[str, float], plan: Plan
+    measure: Measure, rows: Sequence[Mapping[str, Any]], own: Mapping[str, float], plan: Plan
 ) -> xr.Dataset:
-    n_draws = plan.settings.n_resamples
-    draws = np.full((len(rows), n_draws), np.nan)
-    for k, row in enumerate(rows):
-        found = np.asarray(row["draws"], dtype=np.float64)
-        draws[k, : found.size] = found
-    names = [name for name in rows[0] if name != "draws"]
+    estimates = [row["estimate"] for row in rows]
+    sizes = [found.size for one in estimates for found in one.influences.values()]
+    shape = len(rows), len(SOURCES)
+    influence, dof = np.full((*shape, max(sizes, default=0)), np.nan), np.full(shape, np.nan)
+    size = np.zeros(shape, dtype=int)
+    for k, one in enumerate(estimates):
+        for source, found in one.influences.items():
+            place = k, SOURCES.index(source)
+            influence[place][: found.size], size[place] = found, found.size
+            dof[place] = one.dof[source]
+    names = [name for name in rows[0] if name != "estimate"]
     data = {name: ("row", np.array([row[name] for row in rows])) for name in names}
     about = {
         "measure": measure.name,
@@ -233,7 +315,13 @@ def _dataset(
     }
     candidates = sorted(own)
     return xr.Dataset(
-        {**data, "draws": (("row", "draw"), draws), "own": ("candidate", [own[name] for name in candidates])},
-        coords={"candidate": candidates},
+        {
+            **data,
+            "influence": (("row", "source", "element"), influence),
+            "source_dof": (("row", "source"), dof),
+            "source_size": (("row", "source"), size),
+            "own": ("candidate", [own[name] for name in candidates]),
+        },
+        coords={"candidate": candidates, "source": list(SOURCES)},
         attrs=about,
     )

@@ -1,27 +1,24 @@
-"""Can two candidates be told apart? Permutation tests over units or networks, and what they could have found."""
+"""Can two candidates be told apart? Permutation tests over units or networks, corrected over all measures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import comb
 
 import numpy as np
 import xarray as xr
 
+from dynaprobe.analysis.matrix import one_thread
 from dynaprobe.analysis.measures import Measure
-from dynaprobe.analysis.surrogates import fit_tme
+from dynaprobe.analysis.multiple_tests import max_t
 from dynaprobe.core.random import generator
-from dynaprobe.study.sample import Side, score_between
+from dynaprobe.study.regrouping import Asked, Pooled, asked_of, found_share
+from dynaprobe.study.sample import Plan, Sample
 
 # Regroupings of networks are enumerated up to this many and drawn at random beyond.
-MOST_LABELLINGS = 5000
-# Shares of one side's units that are replaced by surrogates to see what the test would find.
-REPLACED = (0.25, 0.5, 1.0)
-# Simulated pairs behind each of them.
-N_REPLACED = 20
-# Two groupings whose scores differ by less are equal up to round-off.
-TIE = 1e-12
+MOST_GROUPINGS = 999
+NO_NUMBERS = ("apart_score", "apart_null", "apart_p", "apart_p_alone", "apart_least_p", "apart_found")
 
 
 def chance_of(score: float, null: np.ndarray) -> float:
@@ -32,134 +29,119 @@ def chance_of(score: float, null: np.ndarray) -> float:
     return float((np.sum(~(null < score)) + 1) / (null.size + 1)) if np.isfinite(score) else float("nan")
 
 
-def parted(
-    measure: Measure,
-    score: float,
-    first: Sequence[Side],
-    second: Sequence[Side],
+@one_thread
+def part_pair(
+    measures: Sequence[Measure],
+    first: Sequence[Sample],
+    second: Sequence[Sample],
+    plan: Plan,
     *,
+    scores: Mapping[str, xr.Dataset],
     alpha: float,
-) -> dict[str, object]:
+) -> xr.Dataset:
     """Test whether two candidates are less alike than two random groups of the same members.
 
     Members are units where both candidates are one population, and networks where both have several. There is no
-    test where one is a single population and the other has several networks, or without trials to halve.
+    test where one is a single population and the other has several networks, without trials to halve, or where
+    one holds units of the other. The statistic is the same for the true groups and for random ones: of units, the
+    score in one halving of the trials, both ways; of networks, mean likeness across the groups less that within
+    them. All measures see the same groupings, and p is corrected over measures by the largest of their
+    standardised statistics (`dynaprobe.analysis.multiple_tests.max_t`), so that the chance of calling equals apart
+    by any measure is at most alpha. It is not corrected over pairs.
 
     Args:
-        measure: the measure.
-        score: mean score of the pair.
+        measures: all of the comparison.
         first, second: the samples of both.
+        plan: numbers of units and draws.
+        scores: results of `dynaprobe.study.pairwise.score_measure`, for the likeness of networks.
         alpha: level of the test; where it is not reached, power is simulated.
 
     Returns:
-        apart_p: chance that random groups are as little alike; apart_null: their mean score; apart_least_p: the
-        smallest p that the test could have given; n_labellings: groupings behind it; apart_found: the smallest of
-        the shares `REPLACED` of one side's units that could be surrogates and be found in four of five simulated
-        pairs, infinite where none is, NaN where the two were told apart.
+        Along ``row``, one for each measure and direction: measure, is_back, apart_score (of the true groups),
+        apart_null (mean of the random ones), apart_p, apart_p_alone (not corrected), apart_least_p (the smallest
+        that the test could have given), n_groupings, apart_found (see
+        `dynaprobe.study.regrouping.found_share`); ``groupings (grouping, row)``, the true one first, large where
+        the groups are unlike; the reason in ``untested`` where there is no test.
     """
-    if len(first) == 1 and len(second) == 1:
-        a, b = first[0], second[0]
-        if not (a.sample.has_trials and b.sample.has_trials):
-            return {}
-        null = regrouped(a, b)
-        p = chance_of(-measure.sign * score, -measure.sign * null)
-        return {
-            "apart_p": p,
-            "apart_null": float(null.mean()),
-            "apart_least_p": 1 / (null.size + 1),
-            "n_labellings": null.size + 1,
-            "apart_found": _found(a, b, null, alpha) if p > alpha else float("nan"),
-        }
-    if min(len(first), len(second)) < 2:
-        return {}
-    everyone = [*first, *second]
-    table = np.array([[measure.sign * score_between(a, b) for b in everyone] for a in everyone])
-    return _labellings(table, len(first), seed=first[0].plan.seed)
-
-
-def regrouped(a: Side, b: Side, *, replaced: float = 0.0, n_draws: int | None = None) -> np.ndarray:
-    """Scores between two random groups of the units of both sides, as large as the sides.
-
-    Where the units of both sides come from one population, who belongs to which side is chance, and the true
-    grouping is one among these (permutation test). Each draw takes one halving of the trials, both ways.
-
-    Args:
-        a, b: the sides.
-        replaced: share of the units of one group that are replaced by surrogates of all units together.
-        n_draws: regroupings; None takes as many as the plan says.
-    """
-    measure, plan = a.measure, a.plan
-    n_splits = min(a.n_splits, b.n_splits)
-    pools = [[_joined(a.half(k, h), b.half(k, h)) for h in (0, 1)] for k in range(n_splits)]
-    names = sorted((a.sample.name, b.sample.name))
-    fits = [fit_tme(pool[0]) for pool in pools] if replaced else []
-    scores = []
-    for draw in range(n_draws or plan.settings.n_regroupings):
-        rng = generator(plan.seed, "pairs", "regroup", *names, draw, f"{replaced:g}")
-        pool = pools[draw % n_splits]
-        order = rng.permutation(pool[0].sizes["unit"])
-        one, other = order[: plan.n_units], order[plan.n_units :]
-        changed = list(pool)
-        if replaced:
-            lost = other[: round(replaced * other.size)]
-            noise = fits[draw % n_splits].draw_values(draw, seed=int(rng.integers(2**31)))
-            changed = [_with(half, noise, lost) for half in pool]
-        forth, back = (
-            measure.compare(
-                measure.prepare(pool[h].isel(unit=np.sort(one))),
-                measure.prepare(changed[1 - h].isel(unit=np.sort(other))),
-            )
-            for h in (0, 1)
+    asked = asked_of(measures)
+    untested = why_untested(first, second)
+    if untested:
+        return _dataset(asked, np.full((1, len(asked)), np.nan), {}, untested)
+    if len(first) > 1:
+        samples = [[one.name for one in members] for members in (first, second)]
+        tables = [one.measure.sign * scores[one.measure.name]["between"] for one in asked]
+        chosen = _groupings(len(first), len(second), seed=plan.seed)
+        groupings = np.stack(
+            [_apart(table.loc[_both(samples), _both(samples)], chosen) for table in tables], axis=1
         )
-        scores.append((forth + back) / 2)
-    return np.array(scores)
+        # Groups of one size count twice, once as the first and once as the second.
+        least = (2 if len(first) == len(second) else 1) / len(chosen)
+        return _dataset(asked, groupings, {"apart_least_p": least}, "")
+    pooled = Pooled(first[0], second[0], plan)
+    signs = np.array([one.measure.sign for one in asked])
+    seen, null = pooled.as_seen(asked), pooled.regrouped(asked, plan.settings.n_regroupings)
+    groupings = -signs * np.vstack([seen, null])
+    known = np.isfinite(null).any(axis=0)
+    means = np.full(len(asked), np.nan)
+    means[known] = np.nanmean(null[:, known], axis=0)
+    numbers = {"apart_score": seen, "apart_null": means, "apart_least_p": 1 / len(groupings)}
+    open_ = max_t(groupings) > alpha
+    numbers["apart_found"] = found_share(pooled, asked, groupings, open_=open_, alpha=alpha)
+    return _dataset(asked, groupings, numbers, "")
 
 
-def _found(a: Side, b: Side, null: np.ndarray, alpha: float) -> float:
-    """The smallest share of surrogates among the units of one side that the test finds in most simulated pairs."""
-    sign = a.measure.sign
-    for share in REPLACED:
-        simulated = regrouped(a, b, replaced=share, n_draws=N_REPLACED)
-        chances = np.array([chance_of(-sign * score, -sign * null) for score in simulated])
-        if np.mean(chances <= alpha) >= a.plan.settings.power:
-            return share
-    return float("inf")
+def why_untested(first: Sequence[Sample], second: Sequence[Sample]) -> str:
+    """Why there is no test of two candidates; empty where there is one."""
+    if min(len(first), len(second)) == 1 < max(len(first), len(second)):
+        return "one population against several networks"
+    if {one.content for one in first} & {one.content for one in second} - {""}:
+        return "they hold the same networks"
+    if len(first) > 1:
+        return ""
+    if not (first[0].has_trials and second[0].has_trials):
+        return "one of them has no trials to halve"
+    return "they hold some of the same units" if first[0].shared_with(second[0]) else ""
 
 
-def _with(rates: xr.DataArray, noise: np.ndarray, units: np.ndarray) -> xr.DataArray:
-    values = rates.values.copy()
-    values[..., units] = noise[..., units]
-    return rates.copy(data=values)
+def _dataset(
+    asked: Sequence[Asked], groupings: np.ndarray, numbers: Mapping[str, np.ndarray | float], untested: str
+) -> xr.Dataset:
+    n = len(asked)
+    data: dict[str, object] = {name: ("row", np.full(n, np.nan)) for name in NO_NUMBERS}
+    data["apart_p"] = "row", max_t(groupings)
+    data["apart_p_alone"] = "row", [max_t(column[:, None])[0] for column in groupings.T]
+    data |= {name: ("row", np.broadcast_to(value, n)) for name, value in numbers.items()}
+    data["n_groupings"] = "row", np.full(n, 0 if untested else len(groupings))
+    data["measure"] = "row", [one.measure.name for one in asked]
+    data["is_back"] = "row", [one.is_back for one in asked]
+    data["groupings"] = ("grouping", "row"), groupings
+    return xr.Dataset(data, attrs={"untested": untested})
 
 
-def _joined(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
-    """The units of two samples side by side; conditions and times are those of the first."""
-    kept = {name: c for name, c in a.coords.items() if "unit" not in c.dims}
-    return xr.DataArray(
-        np.concatenate([a.values, b.values], axis=-1), dims=a.dims, coords=kept, name=a.name, attrs=a.attrs
-    )
+def _both(samples: Sequence[Sequence[str]]) -> list[str]:
+    return [name for members in samples for name in members]
 
 
-def _labellings(table: np.ndarray, n_first: int, *, seed: int) -> dict[str, object]:
-    """Permutation test over networks: likeness between the two groups against likeness within them."""
-    n = table.shape[0]
-    if comb(n, n_first) <= MOST_LABELLINGS:
-        groups = [np.array(chosen) for chosen in combinations(range(n), n_first)]
+def _groupings(n_first: int, n_second: int, *, seed: int) -> np.ndarray:
+    """Which networks are in the first group, ``(grouping, network)``; the true grouping first."""
+    n = n_first + n_second
+    if comb(n, n_first) <= MOST_GROUPINGS:
+        groups = [list(chosen) for chosen in combinations(range(n), n_first)]
     else:
-        rng = generator(seed, "pairs", "labellings", n, n_first)
-        groups = [np.arange(n_first), *(rng.permutation(n)[:n_first] for _ in range(MOST_LABELLINGS - 1))]
-    apart = np.array([_between_minus_within(table, group) for group in groups])
-    # Groups of one size count twice, once as the first and once as the second.
-    least = (2 if 2 * n_first == n else 1) / len(groups)
-    # The first grouping is the true one; it counts among those at least as far apart.
-    p = float(np.mean(apart <= apart[0] + TIE))
-    return {"apart_p": p, "apart_least_p": least, "n_labellings": len(groups)}
+        rng = generator(seed, "pairs", "groupings", n, n_first)
+        groups = [list(range(n_first)), *(rng.permutation(n)[:n_first] for _ in range(MOST_GROUPINGS - 1))]
+    inside = np.zeros((len(groups), n), dtype=bool)
+    for row, group in zip(inside, groups, strict=True):
+        row[group] = True
+    return inside
 
 
-def _between_minus_within(table: np.ndarray, group: np.ndarray) -> float:
-    """Mean likeness across the groups minus that within them, each ordered pair of networks counted once."""
-    inside = np.zeros(table.shape[0], dtype=bool)
-    inside[group] = True
-    across = inside[:, None] != inside[None, :]
-    within = ~across & ~np.eye(inside.size, dtype=bool)
-    return float(table[across].mean() - table[within].mean())
+def _apart(table: xr.DataArray, groupings: np.ndarray) -> np.ndarray:
+    """Mean likeness within groups minus that across them, each ordered pair of networks counted once."""
+    values = table.values
+    other = ~np.eye(len(values), dtype=bool)
+    found = []
+    for inside in groupings:
+        across = inside[:, None] != inside[None, :]
+        found.append(values[~across & other].mean() - values[across].mean())
+    return np.array(found)

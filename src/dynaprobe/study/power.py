@@ -1,4 +1,4 @@
-"""What a test could have found: repeats of an experiment, simulated from the errors that its resamples show."""
+"""What a test could have found: repeats of an experiment, simulated from its standard error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
 
 from dynaprobe.core.random import generator
@@ -59,18 +58,16 @@ def simulated_power(
     dof: float,
     rule: Rule,
     name: str,
-    errors: Float[np.ndarray, " draw"] | None = None,
+    dof_grows: bool,
 ) -> Power:
     """Repeat a t-test on simulated differences.
 
     A repeat sees ``delta + e`` with its own standard error, and finds a difference where
-    ``|delta + e| > t(1 - alpha / 2; dof) error*``. Where resamples are given, e is one of them (about their mean)
-    and error* the spread of as many drawn with replacement; else e is Gaussian and error* has the law of a
-    standard error of `dof` degrees of freedom. An experiment of g times the units and trials, or
-    networks, has errors ``1 / sqrt(g)`` as large; of networks it also knows its error better, with
-    ``g (dof + 2) - 2`` degrees of freedom. The smallest g of 1 and more is looked for with which a difference is
-    found. The chance of finding the very difference that was seen is not given: it says nothing that p does not
-    say (Hoenig & Heisey 2001, American Statistician 55:19).
+    ``|delta + e| > t(1 - alpha / 2; dof) error*``, e Gaussian and error* with the law of a standard error of `dof`
+    degrees of freedom. An experiment of g times the units and trials, or networks, has errors ``1 / sqrt(g)`` as
+    large; of networks it also knows its error better, with ``g (dof + 2) - 2`` degrees of freedom. The smallest g
+    of 1 and more is looked for with which a difference is found. The chance of finding the very difference that
+    was seen is not given: it says nothing that p does not say (Hoenig & Heisey 2001, American Statistician 55:19).
 
     Args:
         observed: the difference that was seen.
@@ -78,22 +75,17 @@ def simulated_power(
         dof: degrees of freedom of the test.
         rule: the test, and how often it is repeated.
         name: of the random stream.
-        errors: resampled differences.
+        dof_grows: whether there are more degrees of freedom in a larger experiment, as there are with networks.
     """
     rng = generator(rule.seed, "pairs", "power", name)
     n = rule.n_simulations
-    # Errors and their estimates as multiples of the standard error, for any number of units, trials or networks.
-    if errors is not None:
-        centred = errors - errors.mean()
-        noise = rng.choice(centred, n) / error
-        spread = rng.choice(centred, (n, centred.size)).std(axis=1, ddof=1) / error
-    else:
-        noise, ranks = rng.standard_normal(n), rng.random(n)
+    # Errors as multiples of the standard error, for any number of units, trials or networks.
+    noise, ranks = rng.standard_normal(n), rng.random(n)
 
     def found(delta: float, times: float = 1.0) -> bool:
         """Whether a difference, in standard errors, is found often enough with so many times the data."""
-        more = dof if errors is not None else times * (dof + 2) - 2
-        shown = spread if errors is not None else np.sqrt(stats.chi2.ppf(ranks, more) / more)
+        more = times * (dof + 2) - 2 if dof_grows else dof
+        shown = np.sqrt(stats.chi2.ppf(ranks, more) / more)
         bar = float(stats.t.ppf(1 - rule.alpha / 2, more)) * shown
         return bool(np.mean(np.abs(delta * np.sqrt(times) + noise) > bar) >= rule.power)
 

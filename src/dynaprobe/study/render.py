@@ -16,7 +16,7 @@ from dynaprobe.core.preprocess import window
 from dynaprobe.core.random import generator, key
 from dynaprobe.core.rates import make_rates
 from dynaprobe.core.trials import Trials
-from dynaprobe.model.rnn import AbstractNetwork
+from dynaprobe.model.rnn import AbstractNetwork, run_network
 from dynaprobe.recordings.session import Recording
 from dynaprobe.recordings.simulate import match_rate_range, scale_rates, simulate_session
 from dynaprobe.tasks.base import AbstractTask
@@ -32,7 +32,7 @@ def run_trials(
         events in ms, movement onset measured on the outputs.
     """
     trials = task.condition_trials(n_repeats)
-    rollout = network.rollout(trials.inputs, key(seed, "render", "noise") if noise else None)
+    rollout = run_network(network, trials.inputs, key(seed, "render", "noise") if noise else None)
     outputs = np.asarray(rollout.outputs, dtype=np.float64)
     rates = make_rates(
         np.asarray(rollout.rates, dtype=np.float64),

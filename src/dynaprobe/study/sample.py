@@ -1,9 +1,9 @@
-"""One population under one measure: halves, resamples and surrogates, each prepared once for all pairs."""
+"""One population under one measure: halves, parts and surrogates, each prepared once for all pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ class PairSettings(Settings):
         measures: names of the measures; none takes all.
         n_units: units of every population in every comparison; None takes as many as the smallest has.
         n_splits: random halvings of the trials behind every score, each with its own choice of units.
-        n_resamples: halvings of the units and the trials behind every interval.
+        n_halvings: halvings of the units of either side behind every interval.
         n_floor: surrogates of either side behind every floor.
         n_regroupings: random regroupings of the units of both sides behind every test that parts them.
         n_simulations: simulated repeats of an experiment behind every statement about power.
@@ -34,9 +34,9 @@ class PairSettings(Settings):
     measures: tuple[str, ...] = ()
     n_units: Annotated[int, Field(ge=2)] | None = None
     n_splits: Annotated[int, Field(ge=1)] = 5
-    n_resamples: Annotated[int, Field(ge=3)] = 30
+    n_halvings: Annotated[int, Field(ge=3)] = 20
     n_floor: Annotated[int, Field(ge=2)] = 60
-    n_regroupings: Annotated[int, Field(ge=19)] = 59
+    n_regroupings: Annotated[int, Field(ge=19)] = 199
     n_simulations: Annotated[int, Field(ge=100)] = 2000
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
 
@@ -66,6 +66,7 @@ class Sample:
         rates: condition averages over all trials, dims ``(condition, time, unit)``.
         halves: pairs of the same over disjoint halves of the trials; without trials both are all there is.
         has_trials: whether the halves are disjoint.
+        content: of a network, what tells it from all others but its copies; empty for a recording.
     """
 
     candidate: str
@@ -73,35 +74,63 @@ class Sample:
     rates: xr.DataArray
     halves: Sequence[tuple[xr.DataArray, xr.DataArray]]
     has_trials: bool = True
+    content: str = ""
 
     @property
     def n_units(self) -> int:
         """Number of units."""
         return int(self.rates.sizes["unit"])
 
-    def shared_with(self, other: Sample) -> np.ndarray:
-        """Positions of the units that the other sample holds as well: the same label and the same rates."""
-        if "unit" not in self.rates.coords or "unit" not in other.rates.coords:
-            return np.array([], dtype=int)
-        if self.rates.sizes["time"] != other.rates.sizes["time"]:
-            return np.array([], dtype=int)
-        place = {str(label): k for k, label in enumerate(other.rates["unit"].values)}
-        mine, theirs = self.rates.values, other.rates.values
-        labels = [str(label) for label in self.rates["unit"].values]
-        return np.array(
-            [
-                k
-                for k, label in enumerate(labels)
-                if label in place and np.array_equal(mine[..., k], theirs[..., place[label]])
-            ],
-            dtype=int,
-        )
+    def shared_with(self, other: Sample) -> dict[int, int]:
+        """Units that the other sample holds as well, by their position here and there.
+
+        They have the same rates, of which not all are one value, and the same label. Where labels differ, as those
+        of a file and its copy may, half of the smaller sample must be there: two units that fired once at the same
+        time are not one unit.
+        """
+        if self.content or other.content or self.rates.shape[:2] != other.rates.shape[:2]:
+            return {}
+        place = {key: k for k, key in enumerate(other._rates_of_units) if key}
+        same = {k: place[key] for k, key in enumerate(self._rates_of_units) if key in place}
+        if 2 * len(same) >= min(self.n_units, other.n_units):
+            return same
+        mine, theirs = self._labels, other._labels
+        return {k: j for k, j in same.items() if mine and theirs and mine[k] == theirs[j]}
+
+    @property
+    def _labels(self) -> list[str]:
+        return [str(label) for label in self.rates["unit"].values] if "unit" in self.rates.coords else []
+
+    @cached_property
+    def _rates_of_units(self) -> list[bytes]:
+        """The rates of every unit as they stand in memory; empty for a unit that never changes."""
+        units = np.moveaxis(np.asarray(self.rates.values, dtype=np.float64), 2, 0)
+        return [unit.tobytes() if np.ptp(unit) > 0 else b"" for unit in units]
+
+    def heard_as(self, other: Sample, shared: Mapping[int, int]) -> Sample:
+        """The sample with the halves of another one for the units that both hold, so that halves stay disjoint."""
+        mine, theirs = list(shared), list(shared.values())
+        halves = []
+        for own, there in zip(self.halves, other.halves, strict=False):
+            pair = []
+            for half, known in zip(own, there, strict=True):
+                values = half.values.copy()
+                values[..., mine] = known.values[..., theirs]
+                pair.append(half.copy(data=values))
+            halves.append((pair[0], pair[1]))
+        return replace(self, halves=halves)
 
     def without(self, units: np.ndarray, why: str) -> Sample:
         """The sample without some of its units."""
         kept = np.setdiff1d(np.arange(self.n_units), units)
         halves = [(first.isel(unit=kept), second.isel(unit=kept)) for first, second in self.halves]
-        return Sample(self.candidate, f"{self.name} {why}", self.rates.isel(unit=kept), halves, self.has_trials)
+        return replace(self, name=f"{self.name} {why}", rates=self.rates.isel(unit=kept), halves=halves)
+
+
+def chosen_units(sample: Sample, plan: Plan, *, split: int) -> np.ndarray:
+    """The units that stand for a sample in one halving of its trials, in random order."""
+    rng = generator(plan.seed, "pairs", "units", sample.name, split)
+    return rng.permutation(sample.n_units)[: plan.n_units]
 
 
 class Side:
@@ -115,7 +144,6 @@ class Side:
 
     def __init__(self, measure: Measure, sample: Sample, plan: Plan) -> None:
         self.measure, self.sample, self.plan = measure, sample, plan
-        self._resampled: dict[tuple[int, int], Any] = {}
 
     @property
     def n_splits(self) -> int:
@@ -124,8 +152,7 @@ class Side:
 
     def units(self, split: int) -> np.ndarray:
         """The units that stand for the sample in a split, in random order."""
-        rng = generator(self.plan.seed, "pairs", "units", self.sample.name, split)
-        return rng.permutation(self.sample.n_units)[: self.plan.n_units]
+        return chosen_units(self.sample, self.plan, split=split)
 
     def half(self, split: int, half: int) -> xr.DataArray:
         """One half of the trials, with the units of that split."""
@@ -145,19 +172,28 @@ class Side:
         return float(np.mean([_both_ways(self.measure, first, second) for first, second in self.halves]))
 
     @cached_property
-    def half_of_draw(self) -> np.ndarray:
-        """Which half of the trials stands for the sample in every resample, ``(draw,)``."""
-        rng = generator(self.plan.seed, "pairs", "halves", self.sample.name)
-        return rng.integers(0, 2, self.plan.settings.n_resamples)
+    def halved(self) -> list[tuple[int, tuple[Any, Any]]]:
+        """Half of the units of a split in both halves of its trials, prepared, and the split, draw by draw.
 
-    def resampled(self, draw: int, half: int) -> Any:
-        """Half of the units in half of the trials, prepared; the same units for every pair."""
-        if (draw, half) not in self._resampled:
+        The draws are the sample's own, so that they are the same in every pair.
+        """
+        found = []
+        for draw in range(self.plan.settings.n_halvings):
             split = draw % self.n_splits
-            rng = generator(self.plan.seed, "pairs", "resample", self.sample.name, draw)
+            rng = generator(self.plan.seed, "pairs", "halved", self.sample.name, draw)
             chosen = np.sort(rng.permutation(self.units(split))[: self.plan.n_units // 2])
-            self._resampled[draw, half] = self.measure.prepare(self.sample.halves[split][half].isel(unit=chosen))
-        return self._resampled[draw, half]
+            first, second = (self.measure.prepare(half.isel(unit=chosen)) for half in self.sample.halves[split])
+            found.append((split, (first, second)))
+        return found
+
+    @property
+    def kept(self) -> float:
+        """Variance that a mean over splits owes to its units, over that of one choice of them.
+
+        Of N units n are drawn for each of K splits: ``n (1 / N + (1 / n - 1 / N) / K)``.
+        """
+        share = self.plan.n_units / self.sample.n_units
+        return share + (1 - share) / self.n_splits
 
     @cached_property
     def fits(self) -> list[TensorMaximumEntropy]:
@@ -188,22 +224,12 @@ def score_between(a: Side, b: Side) -> float:
     return float(np.mean(found))
 
 
-def score_resampled(a: Side, b: Side, *, share_trials: bool) -> np.ndarray:
-    """The score of half the units in half the trials of both sides, once per draw.
-
-    Subsets of half the size, drawn without replacement, spread about their mean as the score of the whole spreads
-    about its expectation: ``1 / (n / 2) - 1 / n = 1 / n`` (delete-half jackknife).
-
-    Args:
-        a, b: the sides.
-        share_trials: whether both hold the same units, whose halves must then be different ones.
-    """
-    scores = []
-    for draw in range(a.plan.settings.n_resamples):
-        half_a, half_b = int(a.half_of_draw[draw]), int(b.half_of_draw[draw])
-        half_b = 1 - half_a if share_trials else half_b
-        scores.append(a.measure.compare(a.resampled(draw, half_a), b.resampled(draw, half_b)))
-    return np.array(scores)
+def scores_of_halves(a: Side, b: Side) -> np.ndarray:
+    """Score of either half of the one with either half of the other, ``(split, half of a, half of b)``."""
+    compare = a.measure.compare
+    return np.array(
+        [[[compare(x, y) for y in of_b] for x in of_a] for of_a, of_b in zip(a.halves, b.halves, strict=False)]
+    )
 
 
 def floor_between(a: Side, b: Side) -> np.ndarray:

@@ -63,6 +63,7 @@ def sample_all(
     done = 0
     for candidate in sorted(candidates, key=lambda one: one.kind == "networks"):
         members = _heard(candidate, ground, recorded, reference=reference, seed=seed)
+        contents = {f"{candidate.name}/{network.id}": network.content for network in candidate.networks}
         samples[candidate.name] = []
         for name, made in members:
             done += 1
@@ -74,7 +75,10 @@ def sample_all(
                 populations[name] = made
                 if candidate.recording is not None:
                     recorded[name] = made.rates
-                samples[candidate.name].append(Sample(candidate.name, name, made.rates, made.halves))
+                content = contents.get(name, "")
+                samples[candidate.name].append(
+                    Sample(candidate.name, name, made.rates, made.halves, content=content)
+                )
             else:
                 samples[candidate.name].append(made)
         if not samples[candidate.name]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynaprobe.study.estimate import NETWORKS
 from dynaprobe.study.nearness import DIRECTIONS
-from dynaprobe.study.pairwise import NETWORKS
 
 # Below this, two digits after the point leave nothing to compare.
 SMALL = 0.095
@@ -102,35 +102,42 @@ def p_word(p: float) -> str:
 
 
 def apart_sentences(scores: Mapping[str, xr.Dataset], *, level: float) -> list[Said]:
-    """Which candidates can be told apart at all, and what the test of it could have found."""
+    """Which candidates can be told apart at all, and what the test of it could have found.
+
+    Args:
+        scores: by measure, with tests (`dynaprobe.study.pair_tables.with_tests`).
+        level: confidence.
+    """
     rows = [
         {**row, "measure": name, "is_symmetric": bool(data.attrs["is_symmetric"])}
         for name, data in scores.items()
-        for row in _rows(data.drop_vars("draws"))
+        for row in _rows(data)
     ]
     names = sorted({str(row[side]) for row in rows for side in ("first", "second")})
-    said, untested = [], []
+    # Without the round-off of 1 - level, so that p of exactly alpha is found.
+    alpha = round(1 - level, 12)
+    said, untested, n_tested = [], [], 0
     for first, second in combinations(names, 2):
         of_pair = [row for row in rows if {row["first"], row["second"]} == {first, second}]
         tested = [row for row in of_pair if np.isfinite(row["apart_p"])]
+        n_tested += bool(tested)
         if tested:
-            # Without the round-off of 1 - level, so that p of exactly alpha is found.
-            said += _apart(first, second, tested, alpha=round(1 - level, 12))
+            said += _apart(first, second, tested, alpha=alpha)
         elif of_pair:
-            untested.append(f"{first} and {second}: {_why_untested(of_pair[0])}")
+            untested.append(f"{first} and {second}: {of_pair[0]['untested'] or 'no score'}")
+    if n_tested > 1:
+        said.append(Said(_over_pairs(n_tested, alpha), ()))
     if untested:
         said.append(Said("Whether these can be told apart was not tested.", tuple(untested)))
     return said
 
 
-def _why_untested(row: Mapping[str, Any]) -> str:
-    if not np.isfinite(row["score"]):
-        return "no score"
-    if row["shared"]:
-        return "they hold some of the same units"
-    if row["over"] == NETWORKS:
-        return "one population against several networks"
-    return "one of them has no trials to halve"
+def _over_pairs(n_tested: int, alpha: float) -> str:
+    """What is corrected and what is not."""
+    return (
+        f"Whether two can be told apart is corrected over measures and not over pairs: of {n_tested} pairs of "
+        f"equals {n_tested * alpha:.2g} would be told apart, on average."
+    )
 
 
 def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alpha: float) -> list[Said]:
@@ -140,8 +147,7 @@ def _apart(first: str, second: str, tested: Sequence[Mapping[str, Any]], *, alph
     said = []
     parted = [row for row in tested if row["apart_p"] <= alpha]
     if parted:
-        text = f"{first} and {second} can be told apart by {_count(len(parted), len(tested))}"
-        text += _by_chance(len(tested), alpha)
+        text = f"{first} and {second} can be told apart by {_count(len(parted), len(tested))}."
         said.append(Said(text, tuple(_apart_word(row) for row in parted)))
     open_ = [row for row in tested if row["apart_p"] > alpha]
     if open_:
@@ -160,23 +166,14 @@ def _no_room(first: str, second: str, row: Mapping[str, Any], alpha: float) -> s
         enough = next(n for n in range(2, 100) if 2 / comb(2 * n, n) <= alpha)
         return (
             f"{first} and {second} cannot be told apart with so few networks: there are "
-            f"{int(row['n_labellings'])} groupings of them, so p cannot fall below {least}. "
+            f"{int(row['n_groupings'])} groupings of them, so p cannot fall below {least}. "
             f"{enough} on either side would do."
         )
     # Round-off must not ask for one more.
     enough = ceil(1 / alpha - 1e-6) - 1
     return (
         f"{first} and {second} cannot be told apart with so few random groups of their units: of "
-        f"{int(row['n_labellings']) - 1} p cannot fall below {least}. Set pairs.n_regroupings to {enough} or more."
-    )
-
-
-def _by_chance(n_tests: int, alpha: float) -> str:
-    """How many of several tests would part two equals; the mean holds however the measures hang together."""
-    if n_tests == 1:
-        return "."
-    return (
-        f" (p is not corrected over measures: of equals {n_tests * alpha:.2g} of {n_tests} would be, on average)."
+        f"{int(row['n_groupings']) - 1} p cannot fall below {least}. Set pairs.n_regroupings to {enough} or more."
     )
 
 
@@ -184,12 +181,14 @@ def _apart_word(row: Mapping[str, Any]) -> str:
     name = str(row["measure"]).replace("_", " ")
     if not row["is_symmetric"]:
         name += f" from {row['first']} to {row['second']}"
-    against = (
-        f" against {score_word(row['apart_null'])} in random groups of their units"
-        if np.isfinite(row["apart_null"])
-        else ""
-    )
-    return f"{name}: {score_word(row['score'])}{against}, p = {p_word(row['apart_p'])}"
+    if np.isfinite(row["apart_null"]):
+        said = (
+            f"{score_word(row['apart_score'])} against {score_word(row['apart_null'])} in random groups of units"
+        )
+    else:
+        said = score_word(row["score"])
+    alone = f" ({p_word(row['apart_p_alone'])} alone)" if row["apart_p_alone"] < row["apart_p"] else ""
+    return f"{name}: {said}, p = {p_word(row['apart_p'])}{alone}"
 
 
 def _could_find(row: Mapping[str, Any]) -> str:
