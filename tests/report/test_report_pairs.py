@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from dynaprobe.cli.pair_tables import alone_table
 from dynaprobe.report.export import settle
 from dynaprobe.report.figures.pairs import KINDS, LONGEST, kinds_of, short
 from dynaprobe.report.gather_pairs import PairContents
-from dynaprobe.report.pair_page import pair_context, pair_figures
+from dynaprobe.report.pair_page import ALONE_COLUMNS, pair_context, pair_figures
 from dynaprobe.study.pair_tables import embed
 
 
@@ -135,3 +136,31 @@ def test_every_kind_of_candidate_has_a_look():
     assert set(kinds_of(candidates).values()) == set(KINDS)
     looks = {(look.colour, look.marker) for look in KINDS.values()}
     assert len(looks) == len(KINDS)
+
+
+def several(p_values: list[float], index: list[float]) -> xr.Dataset:
+    """Two recordings of one sample each, and one candidate of several networks."""
+    names = ["rec", *(f"nets/{k}" for k in range(len(p_values) - 1))]
+    return xr.Dataset(
+        {"alignment_p": ("sample", p_values), "alignment_index": ("sample", index)},
+        coords={"sample": names, "candidate": ("sample", ["rec"] + ["nets"] * (len(p_values) - 1))},
+    )
+
+
+def test_p_values_of_several_networks_are_counted_and_not_averaged():
+    alone = several([0.03, 0.01, 0.05, 0.9, float("nan")], [0.2, 0.1, 0.3, 0.2, float("nan")])
+    rows = pair_context(replace(contents(["rec", "nets"]), alone=alone))["alone"]
+    names = [column.name for column in ALONE_COLUMNS]
+    of = {row[0].text: dict(zip(names, row[1:], strict=True)) for row in rows}
+    assert of["rec"]["alignment_p"].text == "0.030"
+    # Of four networks three were tested, of which p is small in two.
+    assert of["nets (mean of 4)"]["alignment_p"].text == "2 of 3"
+    assert of["nets (mean of 4)"]["alignment_index"].text == "0.20"
+
+
+def test_the_terminal_counts_p_values_too():
+    table = alone_table(several([0.03, 0.01, 0.05, 0.9, float("nan")], [0.2, 0.1, 0.3, 0.2, float("nan")]))
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["p"] == [".030", "2 of 3"]
+    assert columns["align."] == ["0.20", "0.20"]
+    assert "how many of those that were tested have p <= 0.05" in str(table.caption)

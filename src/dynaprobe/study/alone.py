@@ -13,7 +13,9 @@ import xarray as xr
 from dynaprobe.study.battery import groups_of
 from dynaprobe.study.candidates import Candidate
 from dynaprobe.study.common_ground import CommonGround
+from dynaprobe.study.comparison import ComparisonSettings, Population, averages_population
 from dynaprobe.study.describe import ANALYSES, describe, headline
+from dynaprobe.study.own_rates import softening_of
 from dynaprobe.study.progress import Step
 from dynaprobe.study.sampling import Sampled
 from dynaprobe.study.study import Run
@@ -24,8 +26,9 @@ def describe_all(
 ) -> xr.Dataset:
     """Analyse every population by itself and keep the results as ``results/alone/NAME``.
 
-    Networks that the battery has described beside a reference are read from there; networks on their own rates are
-    not described, as the analyses are set for spikes/s.
+    Condition averages without trials get what can be computed of them. Networks that the battery has described
+    beside a reference are read from there; networks on their own rates are not described, as the analyses are set
+    for spikes/s.
 
     Args:
         candidates: what is compared.
@@ -38,19 +41,22 @@ def describe_all(
         Numbers along ``sample``, with its candidate and its file.
     """
     described = {
-        name: population
+        name: (population, ground.settings)
         for name, population in sampled.populations.items()
         if population.rates.attrs["rate_unit"] == "spikes/s" and not (beside and _network_id(name, candidates))
     }
+    for candidate in candidates:
+        if candidate.averages is not None and candidate.name in sampled.samples:
+            described[candidate.name] = _of_averages(candidate.averages, ground.settings)
     rows: dict[str, tuple[str, dict[str, float]]] = {}
     with run.progress.step("Describe each alone", max(1, len(described) * len(ANALYSES))) as step:
-        for done, (name, population) in enumerate(described.items()):
+        for done, (name, (population, settings)) in enumerate(described.items()):
             path = alone_file(name)
             if run.store.has(path):
                 step.update((done + 1) * len(ANALYSES), name)
             else:
                 heard = _Heard(step, done * len(ANALYSES), name)
-                results, reasons = describe(population, ground.settings, seed=run.seed, step=heard)
+                results, reasons = describe(population, settings, seed=run.seed, step=heard)
                 run.store.save(path, groups_of(population, results, reasons, headline(results)))
             rows[name] = path, _numbers(run, path)
     if beside:
@@ -59,6 +65,12 @@ def describe_all(
             if network and run.store.path("results", f"{network}.nc").is_file():
                 rows[name] = f"results/{network}", _numbers(run, f"results/{network}")
     return _table(rows, {s.name: s.candidate for members in sampled.samples.values() for s in members})
+
+
+def _of_averages(rates: xr.DataArray, settings: ComparisonSettings) -> tuple[Population, ComparisonSettings]:
+    """Averages as a population, softened in their own unit."""
+    softening = softening_of(rates, settings.softening_hz)
+    return averages_population(rates), settings.with_changes({"softening_hz": softening})
 
 
 def alone_file(name: str) -> str:

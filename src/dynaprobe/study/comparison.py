@@ -18,7 +18,7 @@ from dynaprobe.analysis.cca import cca_with_bounds
 from dynaprobe.analysis.result import Result
 from dynaprobe.analysis.surrogate_families import check_families
 from dynaprobe.analysis.unit_match import unit_match
-from dynaprobe.core.errors import DataError
+from dynaprobe.core.errors import DataError, RatesError
 from dynaprobe.core.preprocess import concatenate_segments, soft_normalise, window
 from dynaprobe.core.rates import bin_width_ms
 from dynaprobe.core.settings import Settings
@@ -124,6 +124,13 @@ class Population:
     halves: Sequence[tuple[xr.DataArray, xr.DataArray]]
     left_out: Mapping[str, int]
     trials: SingleTrials = field(default_factory=SingleTrials)
+
+
+def averages_population(rates: xr.DataArray) -> Population:
+    """Condition averages of which there are no trials; what needs trials, halves or errors then says so."""
+    unknown = xr.full_like(rates.isel(time=0, drop=True), np.nan)
+    reason = "averages over trials are all there is"
+    return Population(rates, xr.full_like(rates, np.nan), unknown, (), {}, SingleTrials(None, reason))
 
 
 def timing(recording: Recording) -> Timing:
@@ -270,7 +277,17 @@ def score(
 def cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:
     """The bins of one segment in a window."""
     assert span_ms is not None
-    chosen = rates.isel(time=rates["segment"].values == event)
+    if "segment" in rates.coords:
+        chosen = rates.isel(time=rates["segment"].values == event)
+    elif rates["time"].attrs.get("event") == event:
+        chosen = rates
+    else:
+        raise RatesError(
+            "rates",
+            rule=f"be aligned to {event}",
+            received=f"{rates['time'].attrs.get('event')} alone",
+            remedy="Name what happens at 0 ms with --map arrays.event=EVENT; other events need trials",
+        )
     time = chosen["time"].assign_attrs(units="ms", event=event, dt_ms=bin_width_ms(rates))
     return window(chosen.assign_coords(time=time), start_ms=span_ms[0], stop_ms=span_ms[1])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+from scipy.special import expit
 
 from dynaprobe.analysis.measures import Measure
 
@@ -51,8 +52,10 @@ class Estimate:
     def total_dof(self) -> float:
         """Degrees of freedom of the sum of variances (Satterthwaite 1946, Biometrics Bulletin 2:110)."""
         below = sum(v**2 / self.dof[source] for source, v in self.variances.items() if self.dof[source] > 0)
-        usable = np.isfinite(self.error) and all(self.dof[source] > 0 for source in self.influences)
-        return self.error**4 / below if usable and below > 0 else float("nan")
+        if not np.isfinite(self.error) or not all(self.dof[source] > 0 for source in self.influences):
+            return float("nan")
+        # Without any error there is nothing to estimate.
+        return self.error**4 / below if below > 0 else sum(self.dof.values())
 
     @property
     def over(self) -> str:
@@ -152,10 +155,12 @@ def interval(estimate: Estimate, measure: Measure, *, level: float) -> tuple[flo
         return (s - reach, s + reach) if not np.isfinite(above) else _one_sided(s, above, reach)
     # With q the share of the range below the score, odds q / (1 - q) are multiplied and divided by the same
     # factor.
-    factor = min(reach * (1 / above + 1 / below), LARGEST_EXPONENT)
-    width = measure.most - measure.least
-    low, high = (measure.least + width / (1 + above / below * np.exp(-sign * factor)) for sign in (-1, 1))
-    return float(low), float(high)
+    # In logarithms, so that a score beside an end of the range overflows nothing.
+    log_odds, factor = np.log(below) - np.log(above), reach * (1 / above + 1 / below)
+    shares = expit([log_odds - factor, log_odds + factor])
+    low, high = measure.least + (measure.most - measure.least) * shares
+    # Round-off must not leave the score outside.
+    return min(float(low), s), max(float(high), s)
 
 
 def _one_sided(s: float, above: float, reach: float) -> tuple[float, float]:

@@ -18,6 +18,14 @@ EVENTS = ("target_on", "move_onset")
 SOFTENING = 0.1
 
 
+def softening_of(rates: xr.DataArray, softening_hz: float) -> float:
+    """What is added to the range of every unit: a rate, or a share of the median range where there is no scale."""
+    if rates.attrs["rate_unit"] == "spikes/s":
+        return softening_hz
+    spread = rates.max(("condition", "time")) - rates.min(("condition", "time"))
+    return SOFTENING * float(spread.median())
+
+
 def own_population(
     network: TrainedNetwork, settings: ComparisonSettings, *, n_repeats: int, seed: int, name: str
 ) -> Population:
@@ -73,8 +81,7 @@ def own_population(
         return _average(parts, number, chosen, labels=labels, dt_ms=dt_ms, source=name)
 
     whole, error = averaged(np.ones(number.size, dtype=bool))
-    spread = whole.max(("condition", "time")) - whole.min(("condition", "time"))
-    scale = softened_range(whole, SOFTENING * float(spread.median()))
+    scale = softened_range(whole, softening_of(whole, settings.softening_hz))
     halves = []
     for split in range(settings.n_splits):
         half = _halves(number, generator(seed, "own_rates", "halves", name, split))

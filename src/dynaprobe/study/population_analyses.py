@@ -17,7 +17,9 @@ from dynaprobe.study.prepared import Analysis, Number, Prepared
 
 def _condition_independent(side: Prepared) -> ConditionIndependentResult:
     return condition_independent_fraction(
-        side.normalised, standard_error=side.standard_error, kernel_sd_ms=side.settings.psth.sd_ms
+        side.normalised,
+        standard_error=side.standard_error if side.side.halves else None,
+        kernel_sd_ms=side.settings.psth.sd_ms,
     )
 
 

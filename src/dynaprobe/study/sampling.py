@@ -13,7 +13,7 @@ from dynaprobe.study.candidates import Candidate
 from dynaprobe.study.common_ground import CommonGround, on_common_directions, rate_ranges
 from dynaprobe.study.comparison import Population, population, softened_range
 from dynaprobe.study.networks import TrainedNetwork
-from dynaprobe.study.own_rates import SOFTENING, own_population
+from dynaprobe.study.own_rates import own_population, softening_of
 from dynaprobe.study.render import render
 from dynaprobe.study.sample import PairSettings, Sample
 
@@ -202,8 +202,6 @@ def _network(
 
 def _averages(name: str, rates: xr.DataArray, ground: CommonGround) -> Sample:
     """Condition averages without trials: both halves are all there is."""
-    spread = rates.max(("condition", "time")) - rates.min(("condition", "time"))
-    in_hz = rates.attrs["rate_unit"] == "spikes/s"
-    softening = ground.settings.softening_hz if in_hz else SOFTENING * float(spread.median())
+    softening = softening_of(rates, ground.settings.softening_hz)
     whole = (rates / softened_range(rates, softening)).assign_attrs(rates.attrs)
     return Sample(name, name, whole, [(whole, whole)] * ground.settings.n_splits, has_trials=False)

@@ -9,6 +9,7 @@ from dynaprobe.analysis.sparseness import sparseness
 from dynaprobe.analysis.tuning_correlation import TuningCorrelation, tuning_correlation
 from dynaprobe.analysis.unit_classes import psth_classes
 from dynaprobe.analysis.unit_features import UnitFeatures, unit_features
+from dynaprobe.core.errors import RatesError
 from dynaprobe.study.comparison import Window, cut
 from dynaprobe.study.prepared import Analysis, Number, Prepared
 from dynaprobe.study.single_trials import before_movement_ms
@@ -44,6 +45,13 @@ def _tuning_correlation(side: Prepared) -> TuningCorrelation:
     def halves(event: str, span_ms: Window | None) -> list[tuple[object, ...]]:
         return [tuple(cut(half, event, span_ms) for half in pair) for pair in side.side.halves]
 
+    if not side.side.halves:
+        raise RatesError(
+            "trials",
+            rule="be at hand, as tuning across epochs is judged on halves of them",
+            received="averages over trials alone",
+            remedy="Give the recording with its trials",
+        )
     return tuning_correlation(
         halves("target_on", settings.preparatory_window_ms),  # type: ignore[arg-type]
         halves("move_onset", settings.peri_movement_window_ms),  # type: ignore[arg-type]
@@ -109,7 +117,7 @@ UNIT_ANALYSES: tuple[Analysis, ...] = (
     Analysis("latency_move", _latency_move, {"movement_latency_ms": Number("median_ms", _RESPONSE)}),
     Analysis(
         "sparseness",
-        lambda side: sparseness(side.side.rates, side.side.standard_error),
+        lambda side: sparseness(side.side.rates, side.side.standard_error if side.side.halves else None),
         {"lifetime_sparseness": Number("lifetime_median"), "population_sparseness": Number("population_mean")},
     ),
     Analysis("unit_features", _unit_features),
