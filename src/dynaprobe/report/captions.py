@@ -212,6 +212,10 @@ def similarity(networks: xr.Dataset, settings: xr.Dataset) -> str:
     n = int(np.isfinite(networks["single_unit"].values.astype(float)).sum())
     level = float(settings.attrs.get("level", 0.95))
     n_comparisons = int(settings.attrs.get("n_comparisons", 1))
+    tasks = np.unique(networks["visibility"].values.astype(str)) if "visibility" in networks.variables else []
+    alike = " Settings that differ in the task alone look alike here; the next figure names them." * (
+        len(tasks) > 1
+    )
     return (
         f"Each of {n} networks that learned the task (faint) and the mean of every setting of the grid "
         f"(outlined) with its {level:.0%} Student interval over seeds, Bonferroni-corrected for {n_comparisons} "
@@ -221,7 +225,7 @@ def similarity(networks: xr.Dataset, settings: xr.Dataset) -> str:
         "conditions) are to the other; a network is compared with the same neurons, with as many units. Scores "
         "may fall outside. On the diagonal a network comes as near to the neurons unit by unit as it does as a "
         "population. Intervals hold for this recording: its own sampling noise is not in them. The scale is our "
-        "choice."
+        f"choice.{alike}"
     )
 
 

@@ -174,6 +174,12 @@ def looks_of(sides: Mapping[str, str | None]) -> dict[str, Look]:
     return looks
 
 
+def name_panel(axes: Axes, name: str) -> None:
+    """Write whose panel it is above it: in bold, or small where the name takes several lines."""
+    small = "\n" in name
+    axes.set_title(name, loc="left", fontsize=6.5 if small else None, fontweight="normal" if small else "bold")
+
+
 def mark_event(axes: Axes, at_ms: float = 0.0) -> None:
     """A thin vertical line at an event."""
     axes.axvline(at_ms, color="#777777", lw=0.6, ls=(0, (3, 2)), zorder=0.5)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from dynaprobe.analysis.fixed_point_record import FixedPoints
 from dynaprobe.analysis.subspace import principal_axes
-from dynaprobe.report.style import PAGE_MM, equal_limits, new_figure, styled
+from dynaprobe.report.style import PAGE_MM, equal_limits, name_panel, new_figure, styled
 
 # Points drawn per input in a spectrum, those with the most starts: more would hide one another.
 MOST_POINTS = 6
@@ -58,8 +58,9 @@ def spectra_figure(results: Mapping[str, FixedPoints]) -> Figure:
             _label_spectrum(axes, result.data, first=axes is row[0])
             axes.set_title(f"input: {label}" if k == 0 else "", loc="left")
         row[0].annotate(
-            name, (0, 0.5), xytext=(-38, 0), xycoords="axes fraction", textcoords="offset points",
-            rotation=90, va="center", ha="center", fontweight="bold",
+            name, (0, 0.5), xytext=(-38 - 5 * name.count("\n"), 0), xycoords="axes fraction",
+            textcoords="offset points", rotation=90, va="center", ha="center",
+            fontweight="normal" if "\n" in name else "bold",
         )  # fmt: skip
     handles = [
         Line2D([], [], ls="", marker=marker, color=colour, ms=4, label=word)
@@ -119,7 +120,7 @@ def fixed_points_figure(results: Mapping[str, FixedPoints]) -> Figure:
     inputs = list(dict.fromkeys(str(name) for r in results.values() for name in r.data["input"].values))
     for axes, (name, result) in zip(panels, results.items(), strict=False):
         _draw_points(axes, result.data, inputs)
-        axes.set_title(name, loc="left", fontweight="bold")
+        name_panel(axes, name)
     handles = [
         Line2D([], [], ls="", marker=_INPUTS[k % 6][1], color=_INPUTS[k % 6][0], ms=4, label=label)
         for k, label in enumerate(inputs)

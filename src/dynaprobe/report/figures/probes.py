@@ -15,8 +15,18 @@ from dynaprobe.analysis.probes.input_noise import InputNoise
 from dynaprobe.analysis.probes.new_locations import NewLocations
 from dynaprobe.analysis.probes.target_switch import TargetSwitchProbe
 from dynaprobe.report.colour import Look, direction_colours
-from dynaprobe.report.style import PAGE_MM, direction_legend, equal_limits, mark_event, new_figure, styled
+from dynaprobe.report.style import (
+    PAGE_MM,
+    direction_legend,
+    equal_limits,
+    mark_event,
+    name_panel,
+    new_figure,
+    styled,
+)
 
+# As many networks are told apart by eye; of more, single lines are thin and the mean of a mechanism is thick.
+FEW = 6
 # Colours of Okabe & Ito (2008) with markers, so that mechanisms are told apart without colour.
 MECHANISMS = {
     "initial_condition": Look("#0072B2", "o", "-"),
@@ -64,10 +74,12 @@ def noise_figure(results: Mapping[str, InputNoise], mechanisms: Mapping[str, str
     grid = figure.subplots(len(channels), len(epochs), squeeze=False, sharex=True, sharey="row")
     for row, channel in zip(grid, channels, strict=True):
         for axes, epoch in zip(row, epochs, strict=True):
-            for name, result in results.items():
-                here = result.data.sel(channel=channel, epoch=epoch)
-                _with_band(axes, here, "end_point_error", look_of(mechanisms[name]), crowd=len(results))
-            axes.axhline(result.settings["within"], color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
+            here = {name: result.data.sel(channel=channel, epoch=epoch) for name, result in results.items()}
+            for name, data in here.items():
+                _with_band(axes, data, "end_point_error", look_of(mechanisms[name]), crowd=len(results))
+            if len(here) > FEW:
+                mechanism_means(axes, here, "end_point_error", mechanisms)
+            axes.axhline(results[name].settings["within"], color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
             if axes in grid[0]:
                 axes.set_title(f"noise: {epoch}", loc="left")
             if axes in grid[-1]:
@@ -80,15 +92,28 @@ def noise_figure(results: Mapping[str, InputNoise], mechanisms: Mapping[str, str
 
 
 def _with_band(axes: Axes, data: xr.Dataset, name: str, look: Look, *, crowd: int, scale: float = 1.0) -> None:
-    """A line with its interval; the bands of many networks would hide one another and are left out."""
+    """A line with its interval; of many networks thin lines alone, as bands would hide one another."""
     x = data[data[name].dims[0]].values
-    axes.plot(
-        x, scale * data[name].values, color=look.colour, marker=look.marker, ls=look.dashes, ms=2.8,
-        alpha=1.0 if crowd <= 6 else 0.5,
-    )  # fmt: skip
-    if crowd <= 6:
-        low, high = (scale * data[name + end].values for end in ("_low", "_high"))
-        axes.fill_between(x, low, high, color=look.colour, alpha=0.15, lw=0)
+    if crowd > FEW:
+        axes.plot(x, scale * data[name].values, color=look.colour, lw=0.5, alpha=0.4)
+        return
+    axes.plot(x, scale * data[name].values, color=look.colour, marker=look.marker, ls=look.dashes, ms=2.8)
+    low, high = (scale * data[name + end].values for end in ("_low", "_high"))
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.15, lw=0)
+
+
+def mechanism_means(
+    axes: Axes, found: Mapping[str, xr.Dataset], name: str, mechanisms: Mapping[str, str], *, scale: float = 1.0
+) -> None:
+    """Thick and with markers, the mean of a variable over the networks of every mechanism, where they share x."""
+    for mechanism, look in MECHANISMS.items():
+        mine = [data[name] for one, data in found.items() if mechanisms[one] == mechanism]
+        if not mine:
+            continue
+        x = mine[0][mine[0].dims[0]].values
+        alike = [data.values for data in mine if np.array_equal(data[data.dims[0]].values, x)]
+        mean = scale * np.ma.masked_invalid(alike).mean(axis=0).filled(np.nan)
+        axes.plot(x, mean, color=look.colour, marker=look.marker, ls=look.dashes, ms=3.4, lw=1.6)
 
 
 @styled
@@ -109,6 +134,9 @@ def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[
     for axes, (variable, label, scale) in zip(panels, drawn, strict=True):
         for name, result in results.items():
             _with_band(axes, result.data, variable, look_of(mechanisms[name]), crowd=len(results), scale=scale)
+        if len(results) > FEW:
+            found = {name: result.data for name, result in results.items()}
+            mechanism_means(axes, found, variable, mechanisms, scale=scale)
         axes.set_ylabel(label)
         axes.set_ylim(*((-4, 104) if scale > 1 else (0, None)))
         mark_event(axes)
@@ -147,7 +175,7 @@ def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
             if column == 0:
                 axes.set_ylabel(label)
         grid[0, column].axhline(1, color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
-        grid[0, column].set_title(name, loc="left", fontweight="bold")
+        name_panel(grid[0, column], name)
         grid[1, column].set_xlabel("time from go cue (ms)")
     handles = [
         Line2D([], [], color=colours[k], marker="o", ms=2.5, label=f"{at_ms:g} ms")
@@ -175,7 +203,8 @@ def locations_figure(
         order = np.argsort(data["goal_direction_deg"].values)
         left.plot(
             data["goal_direction_deg"].values[order], data["direction_error_deg"].values[order],
-            color=look.colour, ls=look.dashes, alpha=0.9 if len(sweep) <= 6 else 0.5,
+            color=look.colour, ls=look.dashes, alpha=0.9 if len(sweep) <= FEW else 0.4,
+            lw=1.0 if len(sweep) <= FEW else 0.5,
         )  # fmt: skip
     trained = np.unique(
         data["goal_direction_deg"].values[np.isclose(data["from_trained_deg"].values, 0, atol=1e-2)]
@@ -189,6 +218,10 @@ def locations_figure(
         look = look_of(mechanisms[name])
         _with_band(middle, result.data, "mean_gain", look, crowd=len(radii))
         _with_band(right, result.data, "absolute_direction_error_deg", look, crowd=len(radii))
+    if len(radii) > FEW:
+        found = {name: result.data for name, result in radii.items()}
+        mechanism_means(middle, found, "mean_gain", mechanisms)
+        mechanism_means(right, found, "absolute_direction_error_deg", mechanisms)
     middle.axhline(1, color="#999999", lw=0.6, ls=(0, (2, 2)), zorder=0.5)
     middle.set_ylabel("amplitude gain (fraction)")
     right.set_ylabel("|direction error| (degrees)")

@@ -13,7 +13,15 @@ from matplotlib.lines import Line2D
 from dynaprobe.analysis.probes.local_dynamics import FlowFields, LinearPrediction, LocalSpectra
 from dynaprobe.analysis.probes.perturbation import Pulses, Silencing
 from dynaprobe.report.colour import direction_colours
-from dynaprobe.report.style import PAGE_MM, direction_legend, directions_deg, mark_event, new_figure, styled
+from dynaprobe.report.style import (
+    PAGE_MM,
+    direction_legend,
+    directions_deg,
+    mark_event,
+    name_panel,
+    new_figure,
+    styled,
+)
 
 # Kinds of directions: those of one kind share a colour and differ in dashes.
 _KINDS = (("pc", "#0072B2"), ("jpc", "#D55E00"), ("readout", "#009E73"), ("random", "#666666"))
@@ -166,3 +174,58 @@ def _draw_flow(axes: Axes, result: FlowFields, k: int, colours: np.ndarray) -> N
     following = (time_ms >= at_ms - 1e-6) & (time_ms < at_ms + 150)
     axes.plot(*trajectory[condition, following].T, color=colours[condition], lw=2.0)
     axes.plot(*data["state"].values[k], marker="o", ms=5, mfc="white", mec=colours[condition], mew=1.2, zorder=3)
+
+
+@styled
+def moment_modes_figure(results: Mapping[str, LocalSpectra]) -> Figure:
+    """Modes around the states of a trial side by side: a row per network, a column per moment."""
+    n_moments = max(result.data.sizes["moment_ms"] for result in results.values())
+    figure = new_figure(PAGE_MM, 20 + 40 * len(results))
+    grid = figure.subplots(len(results), n_moments, squeeze=False, sharex=True, sharey="row")
+    for row, (name, result) in zip(grid, results.items(), strict=True):
+        data = result.data
+        colours = direction_colours(directions_deg(data))
+        for k, axes in enumerate(row[: data.sizes["moment_ms"]]):
+            for condition in range(data.sizes["condition"]):
+                axes.plot(
+                    1000 * data["eigenvalue_real"].values[k, condition], data["mode_hz"].values[k, condition],
+                    ls="", marker="o", ms=1.8, mew=0, color=colours[condition], alpha=0.7,
+                )  # fmt: skip
+            axes.axvline(0, color="#777777", lw=0.8)
+            axes.set_title(f"{data['moment_ms'].values[k]:g} ms from go cue", loc="left")
+            if row is grid[-1]:
+                axes.set_xlabel("growth rate (1/s)")
+        for axes in row[data.sizes["moment_ms"] :]:
+            axes.set_visible(False)
+        row[0].set_ylabel(f"{name}\nfrequency (Hz)")
+    direction_legend(figure, directions_deg(data))
+    return figure
+
+
+@styled
+def prediction_figure(results: Mapping[str, LinearPrediction]) -> Figure:
+    """How far a linear model of a moment predicts (solid), beside standing still (dotted): a panel per network."""
+    starts = next(iter(results.values())).data["start_ms"].values
+    tints = mpl.colormaps["cividis"](np.linspace(0, 0.85, starts.size))
+    figure = new_figure(min(24 + 48 * len(results), PAGE_MM), 72)
+    panels = figure.subplots(1, len(results), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (name, result) in zip(panels, results.items(), strict=True):
+        data = result.data
+        for k in range(min(starts.size, data.sizes["start_ms"])):
+            axes.plot(data["lead_ms"], data["error"].values[k], color=tints[k])
+            axes.plot(
+                data["lead_ms"], data["error_of_standing_still"].values[k], color=tints[k], lw=0.7,
+                ls=(0, (1.2, 1)),
+            )  # fmt: skip
+        axes.axhline(result.settings["tolerance"], color="#999999", lw=0.6, ls=(0, (4, 2)), zorder=0.5)
+        name_panel(axes, name)
+        axes.set_xlabel("lead (ms)")
+        axes.set_ylim(0, 2)
+    panels[0].set_ylabel("error (spreads over conditions)")
+    handles = [Line2D([], [], color=tints[k], label=f"from {at_ms:g} ms") for k, at_ms in enumerate(starts)]
+    handles += [
+        Line2D([], [], color="#555555", label="linear model"),
+        Line2D([], [], color="#555555", lw=0.7, ls=(0, (1.2, 1)), label="standing still"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6 if len(results) > 1 else 3)
+    return figure

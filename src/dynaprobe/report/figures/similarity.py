@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dynaprobe.analysis.cca import CcaBounds
 from dynaprobe.analysis.unit_match import UnitMatch
+from dynaprobe.report.cells import cell_label
 from dynaprobe.report.colour import Look, activation_looks
 from dynaprobe.report.style import COLUMN_MM, PAGE_MM, new_figure, styled
 
@@ -149,10 +150,10 @@ def settings_figure(networks: xr.Dataset, settings: xr.Dataset) -> Figure:
         low, high = _limits(values[measure])
         axes.set_xlim((min(low, -1.0), max(high, 1.0)) if measure == "gap" else (low, high))
     counts = [
-        f"{name} ({int(settings['n_learned'][k])}/{int(settings['n_networks'][k])})"
+        f"{cell_label(networks, name)} ({int(settings['n_learned'][k])}/{int(settings['n_networks'][k])})"
         for k, name in enumerate(names)
     ]
-    panels[0].set_yticks(range(len(names)), [text.replace("penalty_rate", "penalty") for text in counts])
+    panels[0].set_yticks(range(len(names)), counts)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     panels[0].set_ylabel("setting\n(learned / trained)")
     return figure
