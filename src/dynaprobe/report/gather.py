@@ -12,6 +12,7 @@ import xarray as xr
 
 from dynaprobe.report.colour import Look
 from dynaprobe.report.gather_pairs import PairContents, gather_pairs, load_shown
+from dynaprobe.report.gather_probes import ProbeContents, gather_probes, is_control, with_mechanisms
 from dynaprobe.report.style import looks_of
 from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore, read_json
@@ -49,6 +50,7 @@ class RunContents:
         histories: training of every network, by id.
         missing: sentences on what the folder does not hold.
         pairs: a comparison of many candidates; None for another kind of run.
+        probes: what probes of the networks found; None where there are none.
     """
 
     manifest: Mapping[str, Any]
@@ -60,6 +62,13 @@ class RunContents:
     histories: Mapping[str, xr.Dataset]
     missing: tuple[str, ...]
     pairs: PairContents | None = None
+    probes: ProbeContents | None = None
+
+    @property
+    def bar(self) -> float | None:
+        """The score from which a network reproduces a level of the recording; None where the run sets none."""
+        value = self.manifest.get("settings", {}).get("reproduces")
+        return float(value) if isinstance(value, int | float) else None
 
     @property
     def looks(self) -> dict[str, Look]:
@@ -86,6 +95,8 @@ def gather(store: RunStore) -> RunContents:
         return RunContents(manifest, (), None, None, None, tuple(sides), {}, tuple(missing), pairs)
     summary = load_shown(store, "results/summary", missing, "The summary over networks")
     networks = summary.get("networks")
+    probes = gather_probes(store, networks, missing) if pairs is None else None
+    networks = with_mechanisms(networks, probes)
     recorded = load_shown(store, "results/recording", missing, "Results of the recording")
     missing.extend(_reasons(recorded, "the recording"))
     sides = [Side(RECORDING_NAME, None, recorded)]
@@ -110,6 +121,7 @@ def gather(store: RunStore) -> RunContents:
         histories=_histories(store, networks, missing),
         missing=tuple(missing),
         pairs=pairs,
+        probes=probes,
     )
 
 
@@ -152,7 +164,7 @@ def chosen_networks(networks: xr.Dataset) -> list[int]:
     population = networks["population"].values.astype(float)
     activation = networks["activation"].values.astype(str)
     for name in sorted(set(activation)):
-        of_kind = np.flatnonzero((activation == name) & learned(networks))
+        of_kind = np.flatnonzero((activation == name) & learned(networks) & ~is_control(networks))
         if not of_kind.size:
             continue
         known = of_kind[np.isfinite(population[of_kind])]

@@ -15,11 +15,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from dynaprobe.report.catalogue import missing_figures, report_figures
+from dynaprobe.report.claim_sections import disagreements, in_page_order, sections
 from dynaprobe.report.export import save_figure
-from dynaprobe.report.gather import RunContents, gather
+from dynaprobe.report.gather import RunContents, gather, learned
+from dynaprobe.report.gather_probes import is_control
 from dynaprobe.report.pair_page import pair_context
-from dynaprobe.report.tables import NETWORK_COLUMNS, failed_networks, flat_settings, network_rows, recording_row
+from dynaprobe.report.reading_order import DETAIL, missing_figures, report_figures
+from dynaprobe.report.tables import failed_networks, flat_settings, network_columns, network_rows, recording_row
+from dynaprobe.report.tables_probes import CELL_COLUMNS, cell_rows
 from dynaprobe.study.store import RunStore, write_atomically
 
 # What a run worked out from the recording, beside the settings it was given.
@@ -36,6 +39,8 @@ class _Drawn:
     title: str
     caption: str
     svg: Markup
+    section: str
+    number: int
 
 
 def write_report(store: RunStore) -> Path:
@@ -56,10 +61,11 @@ def write_report(store: RunStore) -> Path:
     run = gather(store)
     folder = store.path("report")
     drawn = []
-    for figure in report_figures(run):
+    for k, figure in enumerate(in_page_order(run, list(report_figures(run))), start=1):
         svg = save_figure(figure.draw(), folder / "figures", figure.name)
         label = f"{figure.title}. {figure.caption}"
-        drawn.append(_Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, label)))
+        place = DETAIL if run.pairs is not None else figure.section
+        drawn.append(_Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, label), place, k))
     page = _environment().get_template("study.html.j2").render(**_context(run, drawn))
     return write_atomically(folder / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
 
@@ -103,6 +109,8 @@ def _part(name: str) -> Markup:
 
 def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
     manifest = run.manifest
+    claims = sections(run, drawn) if run.pairs is None else []
+    told = {figure.name for section in claims for figure in section.figures}
     return {
         "css": _part("study.css"),
         "script": _part("sort.js"),
@@ -113,18 +121,24 @@ def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
         "lead": _lead(run),
         "pairs": pair_context(run.pairs) if run.pairs is not None else None,
         "verdicts": run.verdicts,
+        "sections": claims,
+        "disagreements": disagreements(run),
         "marks": MARKS,
         "compared": _compared(run),
         "steps": _steps(run),
         "left_out": _left_out(run),
         "missing": [*run.missing, *missing_figures(run)],
         "networks_lead": _networks_lead(run),
-        "columns": NETWORK_COLUMNS,
+        "columns": network_columns(run.networks) if run.networks is not None else [],
         "rows": network_rows(run.networks) if run.networks is not None else [],
-        "recording_row": recording_row(run.recording) if run.recording is not None else [],
+        "recording_row": recording_row(run.recording, run.networks)
+        if run.recording is not None and run.networks is not None
+        else [],
+        "cell_columns": CELL_COLUMNS,
+        "cells": cell_rows(run.networks) if run.networks is not None else [],
         "failed": failed_networks(run.networks) if run.networks is not None else [],
         "figures_lead": _figures_lead(run),
-        "figures": drawn,
+        "figures": [figure for figure in drawn if figure.name not in told],
         "settings": flat_settings(manifest.get("settings", {}))
         + flat_settings({name: manifest[name] for name in RESOLVED if name in manifest}),
         "command": repeat_command(manifest),
@@ -226,8 +240,16 @@ def _networks_lead(run: RunContents) -> str:
     n, n_failed = run.networks.sizes["network"], len(failed_networks(run.networks))
     if n_failed == n:
         return f"{n} networks were trained; none learned the task, so nothing was compared."
+    n_controls = int((is_control(run.networks) & learned(run.networks)).sum())
+    aside = (
+        f" {n_controls} of those that learned see their target only from the go cue on: they are controls of the "
+        "probes and were not compared."
+        if n_controls
+        else ""
+    )
     return (
-        f"{n} networks were trained; {n - n_failed} learned the task and were compared, {n_failed} did not. "
+        f"{n} networks were trained; {n - n_failed} learned the task"
+        f"{'' if n_controls else ' and were compared'}, {n_failed} did not.{aside} "
         "Pressing a heading sorts the table. A dash stands where there is no number."
     )
 

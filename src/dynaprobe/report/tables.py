@@ -35,6 +35,9 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("id", "Network"),
     Column("activation", "Activation"),
     Column("penalty_rate", "Rate penalty", "g"),
+    Column("visibility", "Target seen", "", "when the network sees its target"),
+    Column("mechanism", "Mechanism", "", "verdict of the two causal probes"),
+    Column("mechanism_index", "Index", ".2f", "mechanism index: 0 input needed and decides, 1 state"),
     Column("status", "Status"),
     Column("score", "Score", ".3f", "smaller R² of velocity and position on fresh trials"),
     Column("single_unit", "Single units", ".2f", "0 surrogates of neurons, 1 other neurons of the recording"),
@@ -90,6 +93,15 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
 )
 
 
+# Columns that runs without probes do not have.
+PROBED = ("visibility", "mechanism", "mechanism_index")
+
+
+def network_columns(networks: xr.Dataset) -> tuple[Column, ...]:
+    """The columns of a run: all, but those of probes only where it has some."""
+    return tuple(c for c in NETWORK_COLUMNS if c.name not in PROBED or c.name in networks.variables)
+
+
 @dataclass(frozen=True)
 class Value:
     """One field of a table: as shown, and exactly."""
@@ -109,9 +121,9 @@ class Row:
 
 def network_rows(networks: xr.Dataset) -> list[Row]:
     """A row per network, in the order of the grid."""
-    counts = learned(networks)
+    counts, columns = learned(networks), network_columns(networks)
     return [
-        Row(tuple(_value(networks, column, k) for column in NETWORK_COLUMNS), bool(counts[k]))
+        Row(tuple(_value(networks, column, k) for column in columns), bool(counts[k]))
         for k in range(networks.sizes["network"])
     ]
 
@@ -130,7 +142,7 @@ def _value(networks: xr.Dataset, column: Column, k: int) -> Value:
         return Value(NOTHING, "", not column.form)
     found = networks[column.name].values[k]
     if not column.form:
-        text = str(found).replace("_", " ") if column.name in ("status", "activation") else str(found)
+        text = str(found) if column.name == "id" else str(found).replace("_", " ")
         return Value(text, text, True)
     return number(float(found), column.form)
 
@@ -145,10 +157,10 @@ def number(value: float, form: str) -> Value:
     return Value(text.replace("-", "\N{MINUS SIGN}") if form != "g" else text, repr(value), False)
 
 
-def recording_row(recording: xr.Dataset) -> list[Value]:
+def recording_row(recording: xr.Dataset, networks: xr.Dataset) -> list[Value]:
     """The recording's own numbers under the columns of the networks, where there are such."""
     values = [Value("recording", "recording", True)]
-    for column in NETWORK_COLUMNS[1:]:
+    for column in network_columns(networks)[1:]:
         known = bool(column.form) and column.name in recording
         values.append(number(float(recording[column.name]), column.form) if known else Value("", "", True))
     return values
