@@ -25,6 +25,7 @@ class Report:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    store = make_run(tmp_path_factory.mktemp("report") / "run", RunShape(penalties=(0.01,), n_seeds=2, n_failed=1))
+    shape = RunShape(penalties=(0.01,), n_seeds=2, n_failed=1, with_probes=True)
+    store = make_run(tmp_path_factory.mktemp("report") / "run", shape)
     path = write_report(store)
     return Report(store, path, path.read_text(encoding="utf-8"), gather(store))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from synthetic_probes import add_probes
 from synthetic_units import pair_groups, unit_groups
 
 from dynaprobe.analysis.alignment import alignment
@@ -68,6 +69,7 @@ class RunShape:
     n_failed: int = 1
     without_results: int = 0
     left_out_groups: tuple[str, ...] = field(default=())
+    with_probes: bool = False
 
 
 def made_up_rates(seed: int, *, n_directions: int, n_units: int = 20, source: str = "made up") -> xr.DataArray:
@@ -265,6 +267,8 @@ def make_run(folder: Path, shape: RunShape = RunShape()) -> RunStore:
         table["jpca_hz"][k] = float(groups["jpca"]["frequency_hz"][0])
         table["n_pcs_90"][k] = float(groups["pca"]["n_for_threshold"])
     store.save("results/summary", _summary(rows, learned, table))
+    if shape.with_probes:
+        add_probes(store, made_up_points(0).to_dataset())
     _write_claims(store)
     n_learned = sum(learned)
     store.finish(**_facts(len(rows), n_learned))
@@ -331,7 +335,7 @@ def _write_claims(store: RunStore) -> None:
     claims = [
         Verdict(
             Claim(
-                "single-unit-not-population",
+                "1",
                 "Reproducing single units need not reproduce the population.",
                 "supported when in one setting the interval of the gap lies above 0.1",
                 "Kao 2019, abstract",
@@ -342,7 +346,7 @@ def _write_claims(store: RunStore) -> None:
         ),
         Verdict(
             Claim(
-                "mechanisms-differ",
+                "2",
                 "Networks alike at both levels may work differently.",
                 "needs both probes",
                 "Kao 2019, abstract",

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from synthetic_runs import made_up_points, made_up_rates
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.report.catalogue import CATALOGUE, report_figures, units_to_show
+from dynaprobe.report.catalogue import CATALOGUE
 from dynaprobe.report.export import settle, svg_text
 from dynaprobe.report.figures.dynamics import MOST_POINTS, most_visited, point_plane, spectra_figure
 from dynaprobe.report.figures.psth import spread_units
 from dynaprobe.report.figures.similarity import penalty_sizes
 from dynaprobe.report.figures.training import curve
 from dynaprobe.report.figures.trial import trial_figure
+from dynaprobe.report.reading_order import report_figures, units_to_show
 from dynaprobe.report.style import STYLE, directions_deg
 from dynaprobe.tasks.reach import DelayedReach
 

@@ -16,7 +16,7 @@ from synthetic_runs import RunShape, make_run
 from dynaprobe.core.errors import DataError
 from dynaprobe.report.gather import chosen_networks
 from dynaprobe.report.html import _windows, linked, repeat_command, write_report
-from dynaprobe.report.tables import NETWORK_COLUMNS, flat_settings, number
+from dynaprobe.report.tables import NETWORK_COLUMNS, flat_settings, network_columns, number
 from dynaprobe.study.store import RunStore
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
@@ -115,9 +115,13 @@ def test_nothing_is_fetched(reader, report):
     assert "default-src 'none'" in report.page
 
 
-def test_claims_come_first(reader):
-    sections = [text for text in reader.headings if text in ("Claims", "What was compared", "Networks", "Figures")]
-    assert sections == ["Claims", "What was compared", "Networks", "Figures"]
+def test_claims_come_first_then_what_was_compared_then_the_evidence(reader):
+    wanted = [
+        "Claims", "Claim 1: single units and population", "Claim 2: mechanisms", "Noise at the inputs",
+        "Switched targets and new places", "Perturbation", "What does not agree", "What was compared", "Networks",
+        "The evidence in detail",
+    ]  # fmt: skip
+    assert [text for text in reader.headings if text in wanted] == wanted
 
 
 def test_every_claim_stands_with_rule_decision_and_numbers(reader, report):
@@ -130,8 +134,10 @@ def test_every_claim_stands_with_rule_decision_and_numbers(reader, report):
 def test_numbers_in_the_table_are_those_of_the_run(reader, report):
     networks = report.run.networks
     shown = [cell["data-value"] for cell in reader.cells["td"] if "data-value" in cell]
+    shown = shown[: networks.sizes["network"] * (len(NETWORK_COLUMNS) - 1)]  # the table of cells follows
     rows = np.array(shown).reshape(networks.sizes["network"], -1)
     names = [column.name for column in NETWORK_COLUMNS[1:]]
+    assert network_columns(networks) == NETWORK_COLUMNS
     for name in ("score", "single_unit", "single_unit_raw", "population", "population_raw", "jpca_hz"):
         column = names.index(name)
         values = [float(text) if text else np.nan for text in rows[:, column]]
