@@ -138,7 +138,7 @@ def _confused(confusion: xr.Dataset | None) -> list[str]:
 
 
 def _strata_apart(associations: xr.Dataset | None) -> list[str]:
-    """Correlations that one kind of strata shows and another denies."""
+    """Correlations of one sign within one kind of strata and of the other within another."""
     if associations is None or "name" not in associations.variables:
         return []
     names, strata = (associations[part].values.astype(str) for part in ("name", "strata"))
@@ -146,18 +146,15 @@ def _strata_apart(associations: xr.Dataset | None) -> list[str]:
     said = []
     for name in dict.fromkeys(names.tolist()):
         rows = [int(k) for k in np.flatnonzero((names == name) & np.isfinite(rho))]
-        if len(rows) < 2:
-            continue
-        sure = [k for k in rows if np.isfinite([low[k], high[k]]).all() and low[k] * high[k] > 0]
-        if (np.sign(rho[rows]) != np.sign(rho[rows[0]])).any() or 0 < len(sure) < len(rows):
+        if len({float(sign) for sign in np.sign(rho[rows])}) > 1:
             parts = [
                 f"{rho[k]:+.2f} within {strata[k]}"
                 + (f" [{low[k]:+.2f}, {high[k]:+.2f}]" if np.isfinite([low[k], high[k]]).all() else "")
                 for k in rows
             ]
             said.append(
-                f"Mechanism index and performance, {name}: rank correlations differ by what networks are compared "
-                f"within ({'; '.join(parts)})."
+                f"Mechanism index and performance, {name}: rank correlations differ in sign by what networks are "
+                f"compared within ({'; '.join(parts)})."
             )
     return said
 

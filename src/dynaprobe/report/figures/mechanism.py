@@ -172,7 +172,7 @@ def mechanism_cells_figure(networks: xr.Dataset) -> Figure:
                 axes.plot([low[k], high[k]], [y, y], color=look.colour, lw=0.7)
             axes.plot(index[k], y, ls="", ms=3.2, **_dot(look))
     axes.set_yticks(range(len(cells)), labels)
-    axes.set_ylim(len(cells) - 0.5, -0.5)
+    axes.set_ylim(max(len(cells), 1) - 0.5, -0.5)
     axes.set_xlim(-0.04, 1.04)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y")
