@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ MECHANISM_NAMES = ("initial_condition", "input_driven", "mixed", "unclear")
 ENDS = ("", "_low", "_high")
 # Figures that lay all networks over one another need no more than these.
 OVERLAID = ("input_noise", "target_switch", "locations_sweep", "locations_radii")
+# Reading whole files of all networks would take minutes.
+READ_OF_ALL = (*OVERLAID, "mechanism", "account")
 # What a cell on the task as it is has for a delay law.
 AS_SET = "as set"
 # Columns that networks bring along from the table of probes.
@@ -117,7 +120,7 @@ def gather_probes(store: RunStore, networks: xr.Dataset | None, missing: list[st
             "results of probes."
         )
         return None
-    found = {name: _load(store, f"probes/{name}", missing) for name in files}
+    found = {name: _load(store, f"probes/{name}", missing, READ_OF_ALL) for name in files}
     for name, probes in found.items():
         if reason := str(probes["account"].attrs.get("reason", "")) if "account" in probes else "":
             missing.append(f"Network {name} could not be probed: {reason}")
@@ -127,12 +130,16 @@ def gather_probes(store: RunStore, networks: xr.Dataset | None, missing: list[st
         assert networks is not None
         table = _table(networks, found)
         missing.append("Tables over the probes of all networks are missing: the run has not come so far.")
-    return _contents(table, groups, found)
+    return _contents(table, groups, found, lambda name: _load(store, f"probes/{name}", missing))
 
 
 def _contents(
-    table: xr.Dataset, groups: Mapping[str, xr.Dataset], found: Mapping[str, dict[str, xr.Dataset]]
+    table: xr.Dataset,
+    groups: Mapping[str, xr.Dataset],
+    found: Mapping[str, dict[str, xr.Dataset]],
+    load: Callable[[str], dict[str, xr.Dataset]],
 ) -> ProbeContents:
+    """Put together what was read of all networks; `load` reads all of one that stands for its mechanism."""
     ids = _text(table, "id")
     # Of the order of the table; a file of a network that is not in it has no mechanism to be drawn by.
     known = {name: found[name] for name in ids if name in found}
@@ -142,6 +149,7 @@ def _contents(
     probed = np.array([bool(set(known.get(name, {})) - {"account"}) for name in ids], dtype=bool)
     index, both = column(table, "mechanism_index"), lower_score(table)
     typical, nearest = [], []
+    read = cache(load)
     for mechanism in MECHANISM_NAMES:
         of_kind = probed & (np.array(_text(table, "mechanism")) == mechanism)
         if (of_kind & ~is_control(table)).any():
@@ -151,8 +159,8 @@ def _contents(
         middle = _median(index, np.flatnonzero(of_kind))
         comparable = of_kind & np.isfinite(both)
         best = int(np.nanargmax(np.where(comparable, both, np.nan))) if comparable.any() else middle
-        typical.append(_example(table, middle, known))
-        nearest.append(_example(table, best, known))
+        typical.append(_example(table, middle, read))
+        nearest.append(_example(table, best, read))
     n_unseen = int((_learned(table) & ~probed).sum())
     tables = {name: groups.get(name) for name in ("confusion", "associations", "by_mechanism")}
     return ProbeContents(table, **tables, overlaid=overlaid, typical=tuple(typical), nearest=tuple(nearest),
@@ -166,9 +174,9 @@ def _median(values: np.ndarray, rows: np.ndarray) -> int:
     return int(order[(n_known - 1) // 2])
 
 
-def _example(table: xr.Dataset, k: int, known: Mapping[str, dict[str, xr.Dataset]]) -> Example:
+def _example(table: xr.Dataset, k: int, read: Callable[[str], dict[str, xr.Dataset]]) -> Example:
     name, mechanism = _text(table, "id")[k], _text(table, "mechanism")[k]
-    return Example(name, mechanism, f"{words(mechanism)}\n{settings_of(table, k)}", known[name])
+    return Example(name, mechanism, f"{words(mechanism)}\n{settings_of(table, k)}", read(name))
 
 
 def settings_of(table: xr.Dataset, k: int) -> str:
@@ -239,9 +247,11 @@ def _column_of(table: xr.Dataset, name: str, ids: Sequence[str]) -> np.ndarray:
     return np.where(at >= 0, values[at].astype(np.float64), np.nan)
 
 
-def _load(store: RunStore, name: str, missing: list[str]) -> dict[str, xr.Dataset]:
+def _load(
+    store: RunStore, name: str, missing: list[str], only: Sequence[str] | None = None
+) -> dict[str, xr.Dataset]:
     try:
-        return store.load(name)
+        return store.load(name, only)
     except DataError as error:
         missing.append(str(error))
         return {}
