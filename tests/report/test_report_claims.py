@@ -177,8 +177,8 @@ def test_panels_against_the_index_run_upwards_to_what_is_better_and_carry_both_c
         low, high = axes.get_ylim()
         assert low > high
     title = figure.axes[0].get_title(loc="left")
-    assert "within activation and penalty:\nρ +0.60 [+0.20, +0.80], p < 0.001, n 12" in title
-    assert "within cell:\nρ +0.58, p" in title
+    assert "within activation and penalty:\nρ +0.60 [+0.20, +0.80]\np < 0.001, n 12" in title
+    assert "within cell:\nρ +0.58\np" in title
     assert p_text(0.0314) == "p 0.031"
     upright = against_index_figure(table, None, GENERALISATION).axes[0]
     assert upright.get_ylim() == (-4, 104)

@@ -60,7 +60,7 @@ def rho_lines(associations: xr.Dataset | None, measure: str) -> list[str]:
             continue
         interval = f" [{low:+.2f}, {high:+.2f}]" if np.isfinite([low, high]).all() else ""
         n = int(associations["n"].values[k])
-        lines.append(f"within {strata}:\nρ {rho:+.2f}{interval}, {p_text(p)}, n {n}")
+        lines.append(f"within {strata}:\nρ {rho:+.2f}{interval}\n{p_text(p)}, n {n}")
     return lines
 
 

@@ -193,7 +193,7 @@ def moment_modes_figure(results: Mapping[str, LocalSpectra]) -> Figure:
                 )  # fmt: skip
             axes.axvline(0, color="#777777", lw=0.8)
             axes.set_title(f"{data['moment_ms'].values[k]:g} ms from go cue", loc="left")
-            if row is grid[-1]:
+            if axes in grid[-1]:
                 axes.set_xlabel("growth rate (1/s)")
         for axes in row[data.sizes["moment_ms"] :]:
             axes.set_visible(False)
