@@ -54,6 +54,8 @@ def spectra_figure(results: Mapping[str, FixedPoints]) -> Figure:
         for axes, label in zip(row, inputs, strict=True):
             if label in there:
                 _draw_spectrum(axes, result.data, there.index(label))
+            else:
+                axes.text(0.5, 0.5, "not in its trials", transform=axes.transAxes, ha="center", va="center")
             axes.margins(0.08, 0.16)
             _label_spectrum(axes, result.data, first=axes is row[0])
             axes.set_title(f"input: {label}" if k == 0 else "", loc="left")

@@ -84,17 +84,19 @@ def mechanism_map_figure(networks: xr.Dataset, confusion: xr.Dataset | None) -> 
     left.set_aspect("equal", adjustable="box")
     left.set_xlabel("state decides in a swap of states (fraction)")
     left.set_ylabel("movement that remains without target (fraction)")
-    handles = [_title("verdict:"), *mechanism_handles([verdicts[k] for k in shown], markers=False)]
-    handles += [_title("activation:")] if looks else []
-    handles += [
+    found = mechanism_handles([verdicts[k] for k in shown], markers=False)
+    figure.legend(handles=[_title("verdict:"), *found], loc="outside lower center", ncols=5)
+    others = [
         Line2D([], [], ls="", marker=look.marker, color="#777777", ms=4, label=words(name))
         for name, look in looks.items()
     ]
     if forced[shown].any():
-        handles.append(
+        others.append(
             Line2D([], [], ls="", marker="o", mfc="white", mec="black", mew=0.7, ms=4, label="ringed: forced")
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    if others:
+        # Not below: two legends outside the same edge would lie on one another.
+        figure.legend(handles=others, loc="outside upper center", ncols=len(others))
     return figure
 
 
@@ -129,8 +131,8 @@ def _draw_confusion(axes: Axes, confusion: xr.Dataset) -> None:
             column_, row, str(counts[row, column_]), ha="center", va="center", fontsize=8,
             color="white" if share > 0.6 else "black",
         )  # fmt: skip
-    axes.set_xlim(-0.5, len(verdicts) - 0.5)
-    axes.set_ylim(len(forced) - 0.5, -0.5)
+    axes.set_xlim(-0.53, len(verdicts) - 0.47)
+    axes.set_ylim(len(forced) - 0.47, -0.53)
     axes.set_aspect("equal", adjustable="box", anchor="W")
     axes.set_xticks(range(len(verdicts)), [words(name).replace(" ", "\n", 1) for name in verdicts])
     trained = confusion["n_trained"].values if "n_trained" in confusion else totals

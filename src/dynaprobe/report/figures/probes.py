@@ -56,7 +56,7 @@ def mechanism_legend(figure: Figure, mechanisms: Mapping[str, str]) -> None:
         handles=handles,
         loc="outside lower center",
         ncols=4,
-        title="mechanism found by state swap (number of networks)",
+        title="mechanism found by causal probes (number of networks)",
     )
 
 
@@ -113,7 +113,8 @@ def mechanism_means(
         x = mine[0][mine[0].dims[0]].values
         alike = [data.values for data in mine if np.array_equal(data[data.dims[0]].values, x)]
         mean = scale * np.ma.masked_invalid(alike).mean(axis=0).filled(np.nan)
-        axes.plot(x, mean, color=look.colour, marker=look.marker, ls=look.dashes, ms=3.4, lw=1.6)
+        every = max(1, x.size // 12)
+        axes.plot(x, mean, color=look.colour, marker=look.marker, ls=look.dashes, ms=3.4, lw=1.6, markevery=every)
 
 
 @styled
@@ -121,7 +122,7 @@ def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[
     """What becomes of a switched target, against the time of the switch: success, error, visits to B's
     preparation, and how soon the state and the outputs go with the new target.
     """
-    figure = new_figure(PAGE_MM, 96)
+    figure = new_figure(PAGE_MM, 116)
     panels = figure.subplots(2, 3, sharex=True).ravel()
     drawn = (
         ("success", "end points at B (% of pairs)", 100.0),
@@ -206,6 +207,8 @@ def locations_figure(
             color=look.colour, ls=look.dashes, alpha=0.9 if len(sweep) <= FEW else 0.4,
             lw=1.0 if len(sweep) <= FEW else 0.5,
         )  # fmt: skip
+    if len(sweep) > FEW:
+        mechanism_means(left, {name: _by_direction(result) for name, result in sweep.items()}, "error", mechanisms)
     trained = np.unique(
         data["goal_direction_deg"].values[np.isclose(data["from_trained_deg"].values, 0, atol=1e-2)]
     )
@@ -230,6 +233,14 @@ def locations_figure(
         axes.set_ylim(bottom=0)
     mechanism_legend(figure, mechanisms)
     return figure
+
+
+def _by_direction(result: NewLocations) -> xr.Dataset:
+    data = result.data
+    order = np.argsort(data["goal_direction_deg"].values)
+    # Goals are sums over bins: equal directions agree to round-off only.
+    degrees = np.round(data["goal_direction_deg"].values[order], 3)
+    return xr.Dataset({"error": ("deg", data["direction_error_deg"].values[order])}, coords={"deg": degrees})
 
 
 @styled
