@@ -181,7 +181,8 @@ def cca_with_bounds(
     def against_halves(values: np.ndarray) -> np.ndarray:
         side = whiten_folds(values, folds, n_pcs, condition_mean)
         scores = [held_out_correlations(side, stack, n_kept) for stack in halves]
-        return np.concatenate([np.atleast_2d(found) for found in scores]).mean(axis=0)
+        mean: np.ndarray = np.concatenate([np.atleast_2d(found) for found in scores]).mean(axis=0)
+        return mean
 
     surrogates = fit_tme(a)
     model = against_halves(psth_values(a))

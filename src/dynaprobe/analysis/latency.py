@@ -199,13 +199,16 @@ class _Statistics:
         mean, scale = mean[..., self.search, :], scale[..., self.search, :]
 
         def response() -> np.ndarray:
-            return (n * (mean - base) ** 2).sum(axis=-3) / (n_conditions * scale)
+            values: np.ndarray = (n * (mean - base) ** 2).sum(axis=-3) / (n_conditions * scale)
+            return values
 
         def selectivity() -> np.ndarray:
             from_mean = mean - (n * mean).sum(axis=-3, keepdims=True) / n_trials[..., None, :, :]
-            return (n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale)
+            values: np.ndarray = (n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale)
+            return values
 
-        f = np.stack([criterion() for criterion in (response, selectivity)[only]]) - extra
+        criteria = [response, selectivity][only]
+        f = np.stack([criterion() for criterion in criteria]) - extra
         n_starts = f.shape[-2] - self.run + 1
         runs = f[..., :n_starts, :]
         # The smallest of a run, one later bin after another: along the last axis it would take far longer.

@@ -212,10 +212,9 @@ def similarity(networks: xr.Dataset, settings: xr.Dataset) -> str:
     n = int(np.isfinite(networks["single_unit"].values.astype(float)).sum())
     level = float(settings.attrs.get("level", 0.95))
     n_comparisons = int(settings.attrs.get("n_comparisons", 1))
-    tasks = np.unique(networks["visibility"].values.astype(str)) if "visibility" in networks.variables else []
-    alike = " Settings that differ in the task alone look alike here; the next figure names them." * (
-        len(tasks) > 1
-    )
+    n_tasks = len(set(networks["visibility"].values.tolist())) if "visibility" in networks.variables else 1
+    alike = " Settings that differ in the task alone look alike here; the next figure names them."
+    alike = alike if n_tasks > 1 else ""
     return (
         f"Each of {n} networks that learned the task (faint) and the mean of every setting of the grid "
         f"(outlined) with its {level:.0%} Student interval over seeds, Bonferroni-corrected for {n_comparisons} "

@@ -95,7 +95,8 @@ def is_forced(networks: xr.Dataset) -> np.ndarray:
 
 def lower_score(networks: xr.Dataset) -> np.ndarray:
     """The lower of single-unit and population similarity: high where a network is alike at both levels."""
-    return np.minimum(column(networks, "single_unit"), column(networks, "population"))
+    lower: np.ndarray = np.minimum(column(networks, "single_unit"), column(networks, "population"))
+    return lower
 
 
 def _text(networks: xr.Dataset, name: str) -> list[str]:

@@ -84,7 +84,11 @@ def part_pair(
     known = np.isfinite(null).any(axis=0)
     means = np.full(len(asked), np.nan)
     means[known] = np.nanmean(null[:, known], axis=0)
-    numbers = {"apart_score": seen, "apart_null": means, "apart_least_p": 1 / len(groupings)}
+    numbers: dict[str, np.ndarray | float] = {
+        "apart_score": seen,
+        "apart_null": means,
+        "apart_least_p": 1 / len(groupings),
+    }
     open_ = max_t(groupings) > alpha
     numbers["apart_found"] = found_share(pooled, asked, groupings, open_=open_, alpha=alpha)
     return _dataset(asked, groupings, numbers, "")
@@ -129,7 +133,10 @@ def _groupings(n_first: int, n_second: int, *, seed: int) -> np.ndarray:
         groups = [list(chosen) for chosen in combinations(range(n), n_first)]
     else:
         rng = generator(seed, "pairs", "groupings", n, n_first)
-        groups = [list(range(n_first)), *(rng.permutation(n)[:n_first] for _ in range(MOST_GROUPINGS - 1))]
+        groups = [
+            list(range(n_first)),
+            *(rng.permutation(n)[:n_first].tolist() for _ in range(MOST_GROUPINGS - 1)),
+        ]
     inside = np.zeros((len(groups), n), dtype=bool)
     for row, group in zip(inside, groups, strict=True):
         row[group] = True

@@ -115,8 +115,8 @@ def found_share(
     scores, mean, spread = standardised(groupings)
     largest = scores[1:, np.isfinite(groupings[0])].max(axis=1)
     for share in REPLACED:
-        left = np.flatnonzero(np.isinf(found))
-        if not left.size:
+        left = np.flatnonzero(np.isinf(found)).tolist()
+        if not left:
             break
         kept = [asked[k] for k in left]
         signs = np.array([one.measure.sign for one in kept])

@@ -102,7 +102,7 @@ def _without_main(work: Callable[[Any], Any]) -> Iterator[None]:
     while isinstance(function, partial):
         function = function.func
     names = vars(sys.modules["__main__"])
-    hidden = (
+    hidden: dict[str, Any] = (
         {}
         if getattr(function, "__module__", "__main__") == "__main__"
         else {name: names[name] for name in ("__file__", "__spec__") if name in names}
