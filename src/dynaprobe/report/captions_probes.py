@@ -119,7 +119,7 @@ def locations(probes: ProbeContents) -> str:
         f"{_drawn(probes, found)}, without noise. Left: direction error, counter-clockwise, of movements to "
         "targets of any direction at the trained distance. Middle and right: length of the movement over that "
         f"asked for, and absolute direction error, to the trained directions at distances from {radii[0]:g} to "
-        f"{radii[-1]:g}; only distance 1 was trained. {band}"
+        f"{radii[-1]:g}; a gain of 1 (dashed) is what is asked for. {band}"
     )
 
 

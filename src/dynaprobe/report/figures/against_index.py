@@ -78,7 +78,7 @@ def there(networks: xr.Dataset, panels: Sequence[Panel]) -> list[Panel]:
 @styled
 def against_index_figure(networks: xr.Dataset, associations: xr.Dataset | None, panels: Sequence[Panel]) -> Figure:
     """Measures against the mechanism index, one panel each, better upwards; rank correlations in the titles."""
-    figure = new_figure(PAGE_MM, 84)
+    figure = new_figure(PAGE_MM, 96)
     index = column(networks, "mechanism_index")
     verdicts = [str(value) for value in networks["mechanism"].values]
     controls = is_control(networks)
