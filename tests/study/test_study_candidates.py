@@ -184,3 +184,35 @@ def test_samples_with_nothing_in_common_are_refused():
     late["time"].attrs.update(other.rates["time"].attrs)
     with pytest.raises(DataError, match="candidates must share conditions and time bins"):
         on_shared_bins({"a": [first], "b": [replace(other, rates=late)]})
+
+
+def test_too_few_shared_conditions_are_refused_with_their_numbers():
+    from made_up_samples import sample  # noqa: PLC0415
+
+    first, other = sample("a"), sample("b")
+    alone = replace(other, rates=other.rates.isel(condition=slice(0, 1)))
+    with pytest.raises(DataError, match=r"share at least 3 conditions.*, but got 6 of a, 1 of b"):
+        on_shared_bins({"a": [first], "b": [alone]})
+
+
+def test_averages_are_described_as_far_as_they_go():
+    """What needs trials or another event is left out with its reason; the rest is that of any population."""
+    from dynaprobe.study.comparison import averages_population  # noqa: PLC0415
+    from dynaprobe.study.describe import describe, headline  # noqa: PLC0415
+
+    made = recording(1, n_units=30)
+    settings = SETTINGS.with_changes(
+        {"preparatory_window_ms": (150.0, 450.0), "n_surrogates": 2, "families": ("T",), "n_pcs": 4}
+    )
+    whole = population(made, settings.with_changes({"target_window_ms": (-50.0, 450.0)}), seed=0).rates
+    moving = whole.isel(time=whole["segment"].values == "move_onset")
+    time = moving["time"].assign_attrs(event="move_onset", units="ms", dt_ms=10.0)
+    side = averages_population(moving.assign_coords(time=time).drop_vars("segment"))
+    found, reasons = describe(side, settings, seed=0)
+    assert {"pca", "jpca", "tangling", "gallery", "sparseness", "condition_independent"} <= set(found)
+    assert (
+        "be at hand, as this analysis tests on them, but got averages over trials" in reasons["direction_tuning"]
+    )
+    assert "aligned to target_on, but got move_onset alone" in reasons["alignment"]
+    assert "judged on halves of them" in reasons["tuning_correlation"]
+    assert np.isfinite(headline(found)["jpca_r2_skew"])

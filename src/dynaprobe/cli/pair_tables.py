@@ -29,6 +29,7 @@ ALONE = {
     "alignment_chance": "chance",
     "alignment_p": "p",
     "jpca_r2_skew": "jPCA R2",
+    "jpca_p": "p rot.",
     "jpca_ratio": "ratio",
     "jpca_hz": "Hz",
     "participation_ratio": "PR",

@@ -55,6 +55,7 @@ ALONE_COLUMNS: tuple[Column, ...] = (
         f"{SMALL_P:g}",
     ),
     Column("jpca_r2_skew", "R² rot.", ".2f", "jPCA: share of the changes explained by a pure rotation"),
+    Column("jpca_p", "p rot.", ".3f", "chance of surrogates (TNC) that rotate as much; counted as p is"),
     Column("jpca_r2_m", "R² lin.", ".2f", "jPCA: share explained by any linear map"),
     Column("jpca_ratio", "Ratio", ".2f", "of the two"),
     Column("jpca_hz", "Hz", ".2f", "frequency of the fastest plane"),

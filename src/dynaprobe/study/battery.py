@@ -320,6 +320,8 @@ def groups_of(
 ) -> dict[str, xr.Dataset]:
     """What the file of one population holds: PSTHs, every result, and an account of numbers and reasons."""
     psth = xr.Dataset({"mean": side.rates, "sem": side.standard_error, "n_trials": side.n_trials})
+    # Of averages without trials neither is known.
+    psth = psth.drop_vars([name for name in ("sem", "n_trials") if psth[name].isnull().all()])
     groups = {"psth": psth.assign_attrs(side.rates.attrs, left_out=json.dumps(dict(side.left_out)))}
     groups |= {name: result.to_dataset() for name, result in results.items()}
     groups["account"] = _account(numbers, reasons)

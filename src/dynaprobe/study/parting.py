@@ -133,10 +133,8 @@ def _groupings(n_first: int, n_second: int, *, seed: int) -> np.ndarray:
         groups = [list(chosen) for chosen in combinations(range(n), n_first)]
     else:
         rng = generator(seed, "pairs", "groupings", n, n_first)
-        groups = [
-            list(range(n_first)),
-            *(rng.permutation(n)[:n_first].tolist() for _ in range(MOST_GROUPINGS - 1)),
-        ]
+        drawn = (rng.permutation(n)[:n_first].tolist() for _ in range(MOST_GROUPINGS - 1))
+        groups = [list(range(n_first)), *drawn]
     inside = np.zeros((len(groups), n), dtype=bool)
     for row, group in zip(inside, groups, strict=True):
         row[group] = True

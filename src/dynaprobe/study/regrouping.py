@@ -125,7 +125,7 @@ def found_share(
         p_values = ((largest[:, None, None] >= reach).sum(axis=0) + 1) / (largest.size + 1)
         # A simulated pair without a score finds nothing.
         hits = np.where(np.isfinite(reach), p_values <= alpha, False).mean(axis=0)
-        found[left[hits >= pooled.plan.settings.power]] = share
+        found[np.array(left)[hits >= pooled.plan.settings.power]] = share
     return found
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from dynaprobe.analysis.matched import match
 from dynaprobe.core.errors import DataError, RatesError
+from dynaprobe.study.battery import MIN_CONDITIONS
 from dynaprobe.study.candidates import Candidate
 from dynaprobe.study.common_ground import CommonGround, on_common_directions, rate_ranges
 from dynaprobe.study.comparison import Population, population, softened_range
@@ -132,6 +133,13 @@ def on_shared_bins(samples: Mapping[str, Sequence[Sample]]) -> tuple[dict[str, l
             received=str(error),
             remedy="Compare recordings of one task, aligned to the same events and binned alike",
         ) from None
+    if shared.sizes["condition"] < MIN_CONDITIONS:
+        raise DataError(
+            "candidates",
+            rule=f"share at least {MIN_CONDITIONS} conditions, as cross-validation over them needs",
+            received=", ".join(f"{sample.rates.sizes['condition']} of {sample.name}" for sample in everyone),
+            remedy="Compare recordings of more conditions, or check which axis of an array is which",
+        )
     left_out = [
         f"{sample.name}: {sample.rates.sizes[dim] - shared.sizes[dim]} of {sample.rates.sizes[dim]} {word} have "
         "no counterpart in all others and are left out."
