@@ -102,16 +102,16 @@ def _without_main(work: Callable[[Any], Any]) -> Iterator[None]:
     while isinstance(function, partial):
         function = function.func
     names = vars(sys.modules["__main__"])
-    hidden: dict[str, Any] = (
+    set_aside: dict[str, Any] = (
         {}
         if getattr(function, "__module__", "__main__") == "__main__"
         else {name: names[name] for name in ("__file__", "__spec__") if name in names}
     )
-    names.update(dict.fromkeys(hidden))
+    names.update(dict.fromkeys(set_aside))
     try:
         yield
     finally:
-        names.update(hidden)
+        names.update(set_aside)
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
