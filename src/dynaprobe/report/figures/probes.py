@@ -155,7 +155,7 @@ def switch_path_figure(results: Mapping[str, TargetSwitchProbe]) -> Figure:
     first = next(iter(results.values())).data
     times = first["switch_ms"].values
     colours = mpl.colormaps["cividis"](np.linspace(0, 0.92, times.size))
-    figure = new_figure(min(60 + 52 * len(results), PAGE_MM), 108)
+    figure = new_figure(min(60 + 52 * len(results), PAGE_MM), 124)
     grid = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row")
     labels = (
         "progress from A's to B's\npreparatory state (fraction)",

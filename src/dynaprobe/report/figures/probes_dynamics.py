@@ -49,7 +49,7 @@ def pulses_figure(result: Pulses, silenced: Mapping[str, Silencing]) -> Figure:
     names = [str(name) for name in data["direction"].values]
     times, sizes = data["pulse_ms"].values, data["size"].values
     middle = sizes.size // 2
-    figure = new_figure(PAGE_MM, 112)
+    figure = new_figure(PAGE_MM, 122)
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.05, 1))[:, 0]
     courses = top.subplots(1, times.size, squeeze=False, sharey=True)[0]
     for axes, at_ms in zip(courses, times, strict=True):
@@ -74,7 +74,7 @@ def pulses_figure(result: Pulses, silenced: Mapping[str, Silencing]) -> Figure:
         axes.set_xlabel("pulse (spreads)")
         axes.set_ylim(0, highest or 1.0)
         axes.set_title(f"pulse at {at_ms:g} ms", loc="left")
-    panels[0].set_ylabel("shift of end point (a.u.)")
+    panels[0].set_ylabel("shift of end\npoint (a.u.)")
     _draw_silencing(panels[-1], silenced)
     handles = []
     for name in names:
