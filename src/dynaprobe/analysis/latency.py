@@ -20,7 +20,7 @@ from dynaprobe.core.random import generator
 from dynaprobe.core.timeline import in_interval, n_bins
 
 CRITERIA = ("response", "selectivity")
-RESPONSE, SELECTIVITY = CRITERIA
+RESPONSE, SELECTIVITY, BOTH = slice(0, 1), slice(1, 2), slice(0, 2)
 # Bins in which hardly any trial has a spike: their variance is raised to this share of the mean over time.
 LEAST_VARIANCE = 0.1
 Window = tuple[float, float]
@@ -180,7 +180,7 @@ class _Statistics:
         values: Float[np.ndarray, "trial time unit"],
         squares: Float[np.ndarray, "trial time unit"],
         extra: float = 0.0,
-        only: str = "",
+        only: slice = BOTH,
     ) -> Float[np.ndarray, "criterion *draw start unit"]:
         """Smallest F in every run of the search window, of both criteria or of one."""
         n = member.sum(axis=-1)[..., None, None]
@@ -189,7 +189,7 @@ class _Statistics:
         total = condition_sums(member.sum(axis=-2, keepdims=True), squares)[..., 0, :, :]
         return self._f(mean, total, n, extra, only)
 
-    def _f(self, mean: np.ndarray, total: np.ndarray, n: np.ndarray, extra: float, only: str) -> np.ndarray:
+    def _f(self, mean: np.ndarray, total: np.ndarray, n: np.ndarray, extra: float, only: slice) -> np.ndarray:
         n_conditions, n_trials = mean.shape[-3], n.sum(axis=-3)
         within = (total - (n * mean**2).sum(axis=-3)) / (n_trials - n_conditions)
         floor = LEAST_VARIANCE * within.mean(axis=-2, keepdims=True)
@@ -198,18 +198,22 @@ class _Statistics:
         base = mean[..., self.baseline, :].mean(axis=-2, keepdims=True)
         mean, scale = mean[..., self.search, :], scale[..., self.search, :]
 
-        f = []
-        if only != SELECTIVITY:
-            f.append((n * (mean - base) ** 2).sum(axis=-3) / (n_conditions * scale))
-        if only != RESPONSE:
+        def response() -> np.ndarray:
+            values: np.ndarray = (n * (mean - base) ** 2).sum(axis=-3) / (n_conditions * scale)
+            return values
+
+        def selectivity() -> np.ndarray:
             from_mean = mean - (n * mean).sum(axis=-3, keepdims=True) / n_trials[..., None, :, :]
-            f.append((n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale))
-        values = np.stack(f) - extra
-        n_starts = values.shape[-2] - self.run + 1
-        runs: np.ndarray = values[..., :n_starts, :]
+            values: np.ndarray = (n * from_mean**2).sum(axis=-3) / ((n_conditions - 1) * scale)
+            return values
+
+        criteria = [response, selectivity][only]
+        f = np.stack([criterion() for criterion in criteria]) - extra
+        n_starts = f.shape[-2] - self.run + 1
+        runs = f[..., :n_starts, :]
         # The smallest of a run, one later bin after another: along the last axis it would take far longer.
         for later in range(1, self.run):
-            runs = np.minimum(runs, values[..., later : later + n_starts, :])
+            runs = np.minimum(runs, f[..., later : later + n_starts, :])
         return runs
 
     def _null_response(

@@ -133,8 +133,10 @@ def _groupings(n_first: int, n_second: int, *, seed: int) -> np.ndarray:
         groups = [list(chosen) for chosen in combinations(range(n), n_first)]
     else:
         rng = generator(seed, "pairs", "groupings", n, n_first)
-        drawn = (rng.permutation(n)[:n_first].tolist() for _ in range(MOST_GROUPINGS - 1))
-        groups = [list(range(n_first)), *drawn]
+        groups = [
+            list(range(n_first)),
+            *(rng.permutation(n)[:n_first].tolist() for _ in range(MOST_GROUPINGS - 1)),
+        ]
     inside = np.zeros((len(groups), n), dtype=bool)
     for row, group in zip(inside, groups, strict=True):
         row[group] = True
