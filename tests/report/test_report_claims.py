@@ -272,6 +272,7 @@ def test_a_long_verdict_is_listed_and_a_short_one_is_not():
     assert said_parts("a; b.") == ("a; b.",)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_before_its_tables(tmp_path):
     shape = RunShape(activations=("tanh",), penalties=(0.0,), n_seeds=2, n_failed=0, n_directions=6)
     store = make_run(tmp_path / "run", shape)
@@ -284,6 +285,7 @@ def test_a_run_that_was_interrupted_before_its_tables(tmp_path):
     assert "robustness" not in drawn
 
 
+@pytest.mark.slow
 def test_a_run_without_probes_says_so_once_and_keeps_its_columns(tmp_path):
     shape = RunShape(activations=("tanh",), penalties=(0.0,), n_seeds=1, n_failed=0, n_directions=6)
     store = make_run(tmp_path / "run", shape)
