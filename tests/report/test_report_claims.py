@@ -31,7 +31,13 @@ from dynaprobe.report.figures.mechanism import (
     similarity_by_mechanism_figure,
 )
 from dynaprobe.report.gather import gather
-from dynaprobe.report.gather_probes import ProbeContents, gather_probes, settings_of, with_mechanisms
+from dynaprobe.report.gather_probes import (
+    ProbeContents,
+    gather_probes,
+    settings_of,
+    with_mechanisms,
+    without_controls,
+)
 from dynaprobe.report.html import write_report
 from dynaprobe.report.probe_figures import PROBE_TITLES, probe_figures
 from dynaprobe.report.tables_probes import cell_rows
@@ -213,6 +219,26 @@ def test_open_markers_are_controls():
     faces = [mpl.colors.to_hex(line.get_markerfacecolor()) for line in figure.axes[0].lines]
     assert faces == ["#ffffff", "#d55e00"]
     assert "open: control" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_control_far_off_stands_at_the_edge_with_its_value():
+    table = mechanism_table(["input_driven"] * 3, per_cell=1)
+    table["visibility"] = "network", ["from_go", "throughout", "throughout"]
+    table[ROBUSTNESS[0].measure] = "network", [7.0, 0.1, 0.2]
+    axes = against_index_figure(table, None, ROBUSTNESS[:1]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["7"]
+    assert max(axes.get_ylim()) < 0.3
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 1.15 * 0.2)
+
+
+def test_curves_of_noise_leave_controls_out_where_there_are_others():
+    table = mechanism_table(["input_driven"] * 2, per_cell=1)
+    found = {str(name): xr.Dataset() for name in table["id"].values}
+    first, second = found
+    table["visibility"] = "network", ["from_go", "throughout"]
+    assert list(without_controls(table, found)) == [second]
+    table["visibility"] = "network", ["from_go", "from_go"]
+    assert list(without_controls(table, found)) == [first, second]
 
 
 def test_means_by_mechanism_stand_with_interval_and_number():

@@ -12,7 +12,7 @@ import xarray as xr
 from dynaprobe.analysis.probes.target_switch import VISIT_WITHIN
 from dynaprobe.report.captions import listed
 from dynaprobe.report.captions_mechanism import VERDICT, chosen, of_mechanisms, setting_of
-from dynaprobe.report.gather_probes import Example, ProbeContents, column, is_control, words
+from dynaprobe.report.gather_probes import Example, ProbeContents, column, is_control, without_controls, words
 
 _CLEAN = (
     "Matched for clean performance: the excess error leaves out the error without noise, and rank correlations "
@@ -22,7 +22,7 @@ _CLEAN = (
 
 def noise(probes: ProbeContents) -> str:
     """Of the noise curves."""
-    found = probes.overlaid["input_noise"]
+    found = without_controls(probes.networks, probes.overlaid["input_noise"])
     n_repeats = setting_of(next(iter(found.values())), "n_repeats")
     trials = f", {n_repeats:g} trials of every condition for each strength" if n_repeats else ""
     clean = np.array([float(data["end_point_error"].isel(sd=0).mean()) for data in found.values()])
@@ -59,7 +59,10 @@ def against_index(probes: ProbeContents, measures: Sequence[str], *, what: str) 
             "number of panels. Strata and what is held alike are our choice."
         )
     if (is_control(networks) & known).any():
-        text += " Open: controls, which see the target only from the go cue on; they take no part in ρ."
+        text += (
+            " Open: controls, which see the target only from the go cue on; they take no part in ρ. A control far "
+            "beyond the others stands at the edge, with its value."
+        )
     return text
 
 

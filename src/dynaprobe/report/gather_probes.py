@@ -88,6 +88,13 @@ def is_control(networks: xr.Dataset) -> np.ndarray:
     return np.array([visibility == "from_go" for visibility in _text(networks, "visibility")], dtype=bool)
 
 
+def without_controls(networks: xr.Dataset, found: Mapping[str, xr.Dataset]) -> Mapping[str, xr.Dataset]:
+    """What was found of networks that take part in the claims; of all where there are no others."""
+    ids = networks["id"].values.astype(str)[~is_control(networks)].tolist()
+    own = {name: data for name, data in found.items() if name in ids}
+    return own or found
+
+
 def is_forced(networks: xr.Dataset) -> np.ndarray:
     """Networks whose task leaves them one mechanism."""
     return np.array([bool(forced) for forced in _text(networks, "forced")], dtype=bool)

@@ -37,7 +37,7 @@ from dynaprobe.report.figures.probes_dynamics import (
     prediction_figure,
     pulses_figure,
 )
-from dynaprobe.report.gather_probes import Example, ProbeContents, column, lower_score, words
+from dynaprobe.report.gather_probes import Example, ProbeContents, column, lower_score, without_controls, words
 from dynaprobe.report.pair_page import FigureParts
 
 # What is drawn once for a run, and its heading; said to be missing where the run has no such result.
@@ -147,7 +147,8 @@ def _overlaid(probes: ProbeContents, group: str, kind: type[Result]) -> dict[str
 
 
 def _noise(probes: ProbeContents) -> Drawn:
-    if results := _overlaid(probes, "input_noise", InputNoise):
+    own = without_controls(probes.networks, probes.overlaid["input_noise"])
+    if results := {name: InputNoise.from_dataset(data) for name, data in own.items()}:
         mechanisms = {name: probes.mechanisms[name] for name in results}
         yield "3", _parts("noise", captions_probes.noise(probes), lambda: excess_noise_figure(results, mechanisms))
     if panels := there(probes.networks, ROBUSTNESS):

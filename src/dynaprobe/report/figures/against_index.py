@@ -87,6 +87,12 @@ def against_index_figure(networks: xr.Dataset, associations: xr.Dataset | None, 
         values = panel.scale * column(networks, panel.measure)
         shown = np.flatnonzero(np.isfinite(index) & np.isfinite(values))
         drawn |= set(shown.tolist())
+        beyond = _beyond(values, shown, controls) if panel.less_is_better else {}
+        for far, edge in beyond.items():
+            axes.annotate(
+                f"{values[far]:.2g}", (index[far], edge), (4, 0), textcoords="offset points", va="center", size=5.5
+            )
+            values[far] = edge
         for k in shown:
             look = look_of(verdicts[k])
             face = "white" if controls[k] and look.marker != "x" else look.colour
@@ -106,6 +112,15 @@ def against_index_figure(networks: xr.Dataset, associations: xr.Dataset | None, 
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
+
+
+def _beyond(values: np.ndarray, shown: np.ndarray, controls: np.ndarray) -> dict[int, float]:
+    """Controls so far off that all others would lie in a line, with the edge at which they are drawn."""
+    own = [k for k in shown if not controls[k]]
+    if not own:
+        return {}
+    most = float(values[own].max())
+    return {int(k): 1.15 * most for k in shown if controls[k] and values[k] > 1.5 * most > 0}
 
 
 def _limits(axes: Axes, panel: Panel) -> None:
