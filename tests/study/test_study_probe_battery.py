@@ -35,7 +35,7 @@ def network(name: str, *, status: str = "converged", scale: float = 1.0) -> Trai
 
 @pytest.fixture
 def run(tmp_path) -> Run:
-    return Run(RunStore(tmp_path), None, SimpleNamespace(), 0, Silent(), 1)
+    return Run(RunStore(tmp_path), None, SimpleNamespace(), 0, Silent(), 0)
 
 
 def stored(run: Run, networks: list[TrainedNetwork]) -> list[TrainedNetwork]:

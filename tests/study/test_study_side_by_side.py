@@ -35,14 +35,21 @@ def squares(folder: Path) -> dict[str, str]:
     return {file.stem: file.read_text().split()[0] for file in folder.iterdir()}
 
 
-def test_one_process_works_here_and_in_order(tmp_path):
+def test_no_further_process_works_here_and_in_order(tmp_path):
     told: list[tuple[int, int]] = []
     work_apart(
-        partial(note, tmp_path), [3, 1, 2], n_processes=1, on_done=lambda done, item: told.append((done, item))
+        partial(note, tmp_path), [3, 1, 2], n_processes=0, on_done=lambda done, item: told.append((done, item))
     )
     assert told == [(1, 3), (2, 1), (3, 2)]
     assert {file.read_text().split()[1] for file in tmp_path.iterdir()} == {str(os.getpid())}
     work_apart(partial(note, tmp_path), [], n_processes=4)
+
+
+@pytest.mark.slow
+def test_one_process_is_a_process_of_its_own_as_well(tmp_path):
+    """Or a run that goes on with a single network left would give it other bits."""
+    work_apart(partial(note, tmp_path), [2], n_processes=1)
+    assert str(os.getpid()) not in {file.read_text().split()[1] for file in tmp_path.iterdir()}
 
 
 @pytest.mark.slow

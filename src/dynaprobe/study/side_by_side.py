@@ -29,28 +29,28 @@ def work_apart(
     n_processes: int | None = None,
     on_done: Callable[[int, T], None] = lambda _, __: None,
 ) -> None:
-    """Call `work` with every item; results do not depend on the number of processes or on the order.
+    """Call `work` with every item; results do not depend on the number of processes or on the order, bit for bit.
 
     Args:
         work: can be pickled, as an item can; it is sent to every process once. It stores what it finds and does
             nothing for an item whose result is there: a run that was interrupted then goes on where it was.
         items: one after another.
-        n_processes: None takes one per core; with 1, with a single item, or in a daemonic process, which may not
-            start others, everything happens here.
+        n_processes: None takes one per core. With 0, or in a daemonic process, which may not start others,
+            everything happens here: this process may have other devices and threads, and numbers that differ by
+            round-off. A single process, and a single item, therefore get a process of their own as well.
         on_done: told the number of items done and the item just done.
 
     Raises:
         DataError: when a process is killed, as when memory runs out, or cannot start. What the others stored
             remains.
     """
-    n_processes = min(n_processes or n_cores(), len(items))
-    if n_processes <= 1 or multiprocessing.current_process().daemon:
+    if n_processes == 0 or not items or multiprocessing.current_process().daemon:
         for done, item in enumerate(items, start=1):
             work(item)
             on_done(done, item)
         return
     pool = ProcessPoolExecutor(
-        n_processes,
+        min(n_processes or n_cores(), len(items)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
         initargs=(work,),

@@ -56,7 +56,7 @@ class Run:
         recording: what networks are compared with.
         seed: the run's seed.
         progress: listens.
-        n_processes: how many processes analyse networks; None takes one per core.
+        n_processes: how many processes analyse networks; None takes one per core, 0 none but this one.
         timing_s: seconds spent in every step so far.
     """
 
