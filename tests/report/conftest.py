@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,15 @@ class Report:
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    shape = RunShape(penalties=(0.01,), n_seeds=2, n_failed=1, with_probes=True)
-    store = make_run(tmp_path_factory.mktemp("report") / "run", shape)
-    path = write_report(store)
+def report(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Report:
+    """Made once for all the processes of a run; no test changes it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "report_of_all"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store, path = RunStore(folder / "run"), folder / "run" / "report" / "index.html"
+        if not path.is_file():
+            shape = RunShape(penalties=(0.01,), n_seeds=2, n_failed=1, with_probes=True)
+            assert write_report(make_run(store.folder, shape)) == path
     return Report(store, path, path.read_text(encoding="utf-8"), gather(store))

@@ -44,17 +44,19 @@ from dynaprobe.report.tables_probes import cell_rows
 from dynaprobe.report.tables_probes import mechanism_table as means_table
 from dynaprobe.study.store import RunStore
 
+OF_ALL = ("account", "mechanism", "input_noise")  # netCDF takes half a second for all the others
 MANY = ["initial_condition", "input_driven", "mixed", "unclear", "none"] * 12
 
 
 def store_with(tmp_path, table: xr.Dataset, *, files: bool = True) -> RunStore:
-    """A folder with nothing but what probes leave."""
+    """A folder with nothing but what probes leave, and of these what is read of every network."""
     store = RunStore(tmp_path / "run")
     store.start({}, study="kao2019", seed=0, resume=False)
     store.save("results/mechanisms", {"networks": table, **tables()})
     for name, verdict in zip(table["id"].values, table["mechanism"].values, strict=True):
         if files and verdict != "none":
-            store.save(f"probes/{name}", with_verdict(str(verdict), INDEX[str(verdict)]))
+            found = with_verdict(str(verdict), INDEX[str(verdict)])
+            store.save(f"probes/{name}", {group: found[group] for group in OF_ALL})
     return store
 
 
