@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from itertools import combinations
 
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
-from dynaprobe.cli.pair_tables import alone_table
+from dynaprobe.cli.pair_tables import ALONE, alone_table
 from dynaprobe.report.export import settle
 from dynaprobe.report.figures.pairs import KINDS, LONGEST, kinds_of, short
 from dynaprobe.report.gather_pairs import PairContents
@@ -161,6 +163,16 @@ def test_p_values_of_several_networks_are_counted_and_not_averaged():
 def test_the_terminal_counts_p_values_too():
     table = alone_table(several([0.03, 0.01, 0.05, 0.9, float("nan")], [0.2, 0.1, 0.3, 0.2, float("nan")]))
     columns = {str(column.header): list(column.cells) for column in table.columns}
-    assert columns["p"] == [".030", "2 of 3"]
+    assert columns["p"] == [".030", "2/3"]
     assert columns["align."] == ["0.20", "0.20"]
     assert "how many of those that were tested have p <= 0.05" in str(table.caption)
+
+
+def test_what_each_is_alone_fits_into_eighty_characters():
+    values = {name: ("sample", np.full(11, 0.012 if name.endswith("_p") else 12.34)) for name in ALONE}
+    alone = xr.Dataset(values | {"candidate": ("sample", np.array(["a recording"] + ["networks"] * 10))})
+    out = StringIO()
+    Console(width=80, file=out).print(alone_table(alone))
+    heading = out.getvalue().splitlines()[1]
+    assert heading.split() == ["candidate", *" ".join(ALONE.values()).split()]
+    assert "10/10" in out.getvalue()

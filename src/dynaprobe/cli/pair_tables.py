@@ -113,9 +113,14 @@ def _numbers(row: Mapping[str, Any]) -> tuple[str, ...]:
 def alone_table(alone: xr.Dataset) -> Table:
     """What every candidate is by itself; of several networks the mean, and of p how many are small."""
     table = Table(
-        title="Each alone", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title="Each alone",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,  # ten columns have to fit into 80 characters
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("candidate", overflow="fold", min_width=14)
+    table.add_column("candidate", overflow="fold", min_width=9)
     shown = {name: heading for name, heading in ALONE.items() if name in alone}
     for heading in shown.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -137,7 +142,7 @@ def _shown(column: str, values: np.ndarray) -> str:
         return "-"
     if not column.endswith("_p"):
         return number(float(known.mean()))
-    return chance(float(known[0])) if values.size == 1 else f"{int((known <= SMALL_P).sum())} of {known.size}"
+    return chance(float(known[0])) if values.size == 1 else f"{int((known <= SMALL_P).sum())}/{known.size}"
 
 
 def number(value: float) -> str:
