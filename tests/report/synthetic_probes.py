@@ -23,7 +23,7 @@ SMALL = ProbeSettings(
 INDEX = {"initial_condition": 0.9, "input_driven": 0.1, "mixed": 0.5, "unclear": 0.45}
 NUMBERS = (
     "clean_error", "excess_error_preparatory", "excess_error_movement", "excess_error_throughout",
-    "switch_success_early", "switch_success_late", "direction_error_between_deg", "horizon_go_ms",
+    "switch_success_early", "switch_success_late", "direction_error_between_fraction", "horizon_go_ms",
     "pulse_half_life_ms",
 )  # fmt: skip
 
@@ -65,6 +65,7 @@ def mechanism_table(
     for name, values in (("mechanism_index", index), ("suffices", index + 0.02), ("decides", index - 0.02)):
         numbers |= {name: values, f"{name}_low": values - 0.03, f"{name}_high": values + 0.03}
     numbers |= {name: np.where(known, rng.random(n), np.nan) for name in ("single_unit", "population", "score")}
+    numbers["shortest_delay_ms"] = np.where(np.arange(n) // per_cell % 2, 0.0, 100.0)
     cells = np.arange(n) // per_cell
     seen = ["throughout" if cell % 2 else "until_go" for cell in cells]
     texts = {

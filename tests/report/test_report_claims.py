@@ -13,6 +13,7 @@ from synthetic_runs import RunShape, made_up_points, make_run
 from test_report_page import read
 
 from dynaprobe.analysis.probes.input_noise import InputNoise
+from dynaprobe.analysis.probes.target_switch import TargetSwitchProbe
 from dynaprobe.report.captions_mechanism import confusion_words
 from dynaprobe.report.cells import cell_label, cells_in_order
 from dynaprobe.report.claim_sections import disagreements, said_parts, sections
@@ -30,6 +31,7 @@ from dynaprobe.report.figures.mechanism import (
     mechanism_map_figure,
     similarity_by_mechanism_figure,
 )
+from dynaprobe.report.figures.probes import switch_figure
 from dynaprobe.report.gather import gather
 from dynaprobe.report.gather_probes import (
     ProbeContents,
@@ -212,6 +214,23 @@ def test_noise_curves_start_at_nothing_and_the_thick_line_is_their_mean(tmp_path
     assert one[0] == other[0] == 0
     np.testing.assert_allclose(mean, (one + other) / 2)
     assert axes.lines[2].get_linewidth() > axes.lines[0].get_linewidth()
+
+
+def test_the_border_of_trained_delays_is_drawn_and_told(tmp_path):
+    """Delays of 0 part nothing, those beyond the first switch cannot be seen; the caption says what it is."""
+    probes = gathered(tmp_path, mechanism_table(["mixed"] * 4))
+    parts = {name: (caption, draw) for _, (name, _, caption, draw) in probe_figures(probes, 0.5)}
+    caption, draw = parts["switch"]
+    assert "Dotted: the shortest delay with which some were trained (100 ms)" in caption
+    figure = draw()
+    for axes in figure.axes:
+        assert [list(line.get_xdata()) for line in axes.lines].count([-100, -100]) == 1
+    assert "shortest trained delay left" in [text.get_text() for text in figure.legends[0].get_texts()]
+    results = {
+        name: TargetSwitchProbe.from_dataset(data) for name, data in probes.overlaid["target_switch"].items()
+    }
+    plain = switch_figure(results, probes.mechanisms, [0.0, 500.0])
+    assert "shortest trained delay left" not in [text.get_text() for text in plain.legends[0].get_texts()]
 
 
 def test_open_markers_are_controls():

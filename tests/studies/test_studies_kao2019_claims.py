@@ -11,10 +11,10 @@ from dynaprobe.studies.kao2019.cells import jobs_of
 from dynaprobe.studies.kao2019.generalisation import claim_4
 from dynaprobe.studies.kao2019.mechanisms import by_mechanism, claim_2, confusion
 from dynaprobe.studies.kao2019.robustness import claim_3
-from dynaprobe.studies.kao2019.run import _halfway_deg, judge, mechanism_table
+from dynaprobe.studies.kao2019.run import judge, mechanism_table
 from dynaprobe.studies.kao2019.settings import Kao2019Settings, Variant
 from dynaprobe.study.networks import TrainedNetwork
-from dynaprobe.study.probe_battery import probe_numbers
+from dynaprobe.study.probe_numbers import probe_numbers
 from dynaprobe.study.store import RunStore
 
 STATE, INPUT = "initial_condition", "input_driven"
@@ -36,7 +36,11 @@ def table(**columns: object) -> xr.Dataset:
         **{f"excess_error_{epoch}": rng.uniform(size=N) for epoch in ("preparatory", "movement", "throughout")},
         "switch_success_early": np.full(N, 0.5),
         "switch_success_late": np.full(N, 0.5),
+        "switch_success_early_trained": np.full(N, 0.8),
+        "switch_success_early_short": np.full(N, 0.2),
+        "direction_error_between_fraction": rng.uniform(0.2, 0.8, size=N),
         "direction_error_between_deg": rng.uniform(5, 25, size=N),
+        "n_too_short_between": np.zeros(N),
         "forced": np.full(N, ""),
         "status": np.full(N, "converged"),
         **columns,
@@ -119,35 +123,74 @@ class TestClaim3:
 
 class TestClaim4:
     @pytest.mark.parametrize(
-        ("early", "error_deg", "decision"),
+        ("early", "error", "decision"),
         [
-            (0.9, 5.0, "supported"),
-            (0.1, 5.0, "opposed"),
-            (0.9, 25.0, "opposed"),
-            (0.52, 5.0, "undecided"),  # its interval reaches below the bar
+            (0.9, 0.2, "supported"),
+            (0.1, 0.2, "opposed"),
+            (0.9, 0.8, "opposed"),
+            (0.52, 0.2, "undecided"),  # its interval reaches below the bar
         ],
     )
-    def test_the_rule(self, early, error_deg, decision):
+    def test_the_rule(self, early, error, decision):
         noise = np.random.default_rng(1).normal(size=N)
         networks = table(
             switch_success_early=np.clip(of(STATE, early, 0.5) + 0.05 * noise, 0, 1),
-            direction_error_between_deg=of(STATE, error_deg, 15.0) + noise,
+            direction_error_between_fraction=of(STATE, error, 0.5) + 0.03 * noise,
         )
-        verdict, _ = claim_4(networks, follows=0.5, between_deg=30.0, seed=0)
+        verdict, _ = claim_4(networks, follows=0.5, seed=0)
         assert verdict.decision == decision
-        assert "direction error at new places" in verdict.sentence
-        assert "(bar 15)" in verdict.sentence
+        assert "of the angle to the nearest trained direction (bar 0.5)" in verdict.sentence
 
     def test_without_such_networks_nothing_is_decided(self):
-        verdict, _ = claim_4(table(mechanism=np.full(N, INPUT)), follows=0.5, between_deg=30.0, seed=0)
+        verdict, _ = claim_4(table(mechanism=np.full(N, INPUT)), follows=0.5, seed=0)
         assert verdict.decision == "undecided"
         assert verdict.sentence.startswith("No initial-condition network to ask. Input-driven (30 networks)")
+        assert "would be" not in verdict.sentence
 
     def test_shares_stay_shares(self):
         early = np.ones(N)
         early[0] = 0.9
-        verdict, _ = claim_4(table(switch_success_early=early), follows=0.5, between_deg=30.0, seed=0)
+        verdict, _ = claim_4(table(switch_success_early=early), follows=0.5, seed=0)
         assert verdict.numbers["means"][f"{STATE}, switch_success_early"]["high"] == 1
+
+    @pytest.mark.parametrize(
+        ("trained", "alone"),
+        [(0.8, "the verdict would be supported instead"), (0.1, "the verdict would be opposed as well")],
+    )
+    def test_early_switches_decide_together_and_are_told_apart(self, trained, alone):
+        """The part that leaves a trained delay is said beside the verdict, and what it alone would decide."""
+        networks = table(
+            switch_success_early=np.full(N, 0.3),
+            switch_success_early_trained=of(STATE, trained, 1.0),
+            # With trials without delay no switch is closer to the go cue than a trained delay.
+            switch_success_early_short=of(STATE, 0.02, np.nan),
+            direction_error_between_fraction=np.full(N, 0.2),
+        )
+        verdict, _ = claim_4(networks, follows=0.5, seed=0)
+        assert verdict.decision == "opposed"
+        assert alone in verdict.sentence
+        state, driven = verdict.sentence.split(". ")[:2]
+        value = f"{trained:.2f} [{trained:.2f}, {trained:.2f}]"
+        assert f"{value} of those with at least the shortest trained delay left" in state
+        assert "0.02 [0.02, 0.02] of those closer to the go cue than any trained delay" in state
+        assert "closer to the go cue" not in driven
+        assert verdict.numbers["means"][f"{STATE}, switch_success_early_short"]["mean"] == pytest.approx(0.02)
+
+    @pytest.mark.parametrize(
+        ("short", "said"),
+        [
+            ([0.0, 0.0, 0.0], "no movements there too short for a direction"),
+            ([0.0, 0.0, 1.0], "1 movement there too short for a direction and left out of the error"),
+            ([2.0, 0.0, 1.0], "3 movements there too short for a direction and left out of the error"),
+        ],
+    )
+    def test_movements_without_a_direction_are_counted(self, short, said):
+        counts = np.zeros(N)
+        counts[:6:2] = short
+        counts[1] = np.nan
+        verdict, _ = claim_4(table(n_too_short_between=counts), follows=0.5, seed=0)
+        assert said in verdict.sentence.split(". ")[0]
+        assert verdict.numbers["n_too_short_between"] == {STATE: sum(short), INPUT: 0}
 
 
 def test_confusion_counts_those_that_learned():
@@ -264,19 +307,13 @@ def test_a_run_in_which_nothing_was_learned_ends_with_four_verdicts(tmp_path):
         | {name: ("cell", [0]) for name in ("n_learned", "n_compared")},
         coords={"cell": ["a"]},
     )
-    verdicts, groups = judge(found, cells, settings, directions_deg=range(0, 360, 60), seed=0)
+    verdicts, groups = judge(found, cells, settings, seed=0)
     assert {verdict.decision for verdict in verdicts} == {"undecided"}
     said = " ".join(verdict.sentence for verdict in verdicts)
     assert "0 of 0 networks reproduce both levels" in said
     assert "noise in preparation nothing to correlate" in said
     assert "nan" not in said
     assert groups["networks"]["reason"].values.tolist() == ["did not learn the task"] * len(jobs)
-
-
-@pytest.mark.parametrize(("degrees", "expected"), [((0, 60, 120), 30.0), ((-180, 180, 0, 90), 45.0)])
-def test_halfway_between_directions(degrees, expected):
-    """The smallest gap counts; one direction named twice is one."""
-    assert _halfway_deg(degrees) == expected
 
 
 def test_what_the_task_decides_is_said_in_the_rules():
@@ -297,7 +334,7 @@ def test_controls_take_no_part_in_the_claims():
         | {name: ("cell", [5]) for name in ("n_learned", "n_compared")},
         coords={"cell": ["a"]},
     )
-    verdicts, groups = judge(networks, cells, Kao2019Settings(), directions_deg=range(0, 360, 60), seed=0)
+    verdicts, groups = judge(networks, cells, Kao2019Settings(), seed=0)
     assert [verdict.claim.id for verdict in verdicts] == ["1", "2", "3", "4"]
     assert "20 of 20 networks reproduce both levels" in verdicts[1].sentence
     assert groups["networks"].sizes["network"] == N

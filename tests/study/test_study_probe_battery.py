@@ -13,7 +13,8 @@ from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
 from dynaprobe.study import probe_battery
 from dynaprobe.study.networks import TrainedNetwork
-from dynaprobe.study.probe_battery import numbers_of, probe_all, read_probes
+from dynaprobe.study.probe_battery import probe_all, read_probes
+from dynaprobe.study.probe_numbers import numbers_of
 from dynaprobe.study.probing import ProbeSettings
 from dynaprobe.study.progress import Silent
 from dynaprobe.study.store import RunStore
@@ -59,6 +60,17 @@ def test_those_that_learned_are_probed_and_the_others_have_a_reason(run):
     assert "probes" in run.timing_s
     assert set(read_probes(run.store, "a").results) >= {"mechanism", "target_switch"}
     assert read_probes(run.store, "c") == ({}, found["reason"].values[2])
+
+
+def test_halfway_places_lie_half_a_gap_from_training(run):
+    """Of uneven directions too, in what is stored; every network is told by the delays of its own training."""
+    networks = stored(run, [network("a")])
+    uneven = {"directions_deg": (0.0, 40.0, 120.0)}
+    found = probe_all(run, networks, SMALL, changes=uneven, which=("locations",))
+    between = run.store.load("probes/a")["locations_between"]
+    np.testing.assert_allclose(between["from_trained_deg"], [20, 40, 120], atol=1e-3)
+    assert found["n_too_short_between"].values.tolist() == [int(between["direction_error_deg"].isnull().sum())]
+    assert found["shortest_delay_ms"].values.tolist() == [0.0]
 
 
 def test_what_is_there_is_not_probed_again(run):
@@ -127,3 +139,43 @@ def test_the_numbers_of_a_network():
     assert (found["switch_success_early"], found["switch_success_late"]) == (0.75, 0.125)
     assert (found["visited_early"], found["reaction_early_ms"]) == (0.25, 210.0)
     assert numbers_of({}) == {}
+
+
+def test_early_switches_are_parted_at_the_shortest_delay_of_training():
+    switch = xr.Dataset(
+        {
+            "success": ("switch_ms", [1.0, 0.5, 0.25, 0.125, 0.0]),
+            "visited": ("switch_ms", np.zeros(5)),
+            "output_reaction_ms": ("switch_ms", np.zeros(5)),
+        },
+        coords={"switch_ms": [-300.0, -150.0, -140.0, -50.0, 0.0]},
+    )
+
+    def parted(shortest_delay_ms: float) -> list[float]:
+        found = numbers_of({"target_switch": switch}, shortest_delay_ms=shortest_delay_ms)
+        return [found[f"switch_success_{part}"] for part in ("early", "early_trained", "early_short", "late")]
+
+    # A switch that leaves just the shortest delay is one that training knows.
+    np.testing.assert_array_equal(parted(150.0), [0.46875, 0.75, 0.1875, 0.0])
+    np.testing.assert_array_equal(parted(0.0), [0.46875, 0.46875, np.nan, 0.0])
+    np.testing.assert_array_equal(parted(500.0), [0.46875, np.nan, 0.46875, 0.0])
+    np.testing.assert_array_equal(parted(np.nan), [0.46875, np.nan, np.nan, 0.0])
+
+
+def test_errors_at_new_places_are_measured_by_the_gap_each_lies_in():
+    """Uneven directions 0, 40 and 120: halves of their gaps are 20, 40 and 120 degrees."""
+    between = xr.Dataset(
+        {
+            "direction_error_deg": ("condition", [-10.0, 30.0, np.nan]),
+            "from_trained_deg": ("condition", [20.0, 40.0, 120.0]),
+            "error": ("condition", [0.1, 0.2, 0.9]),
+        }
+    )
+    radii = xr.Dataset({"mean_gain": ("radius", [0.5, 1.5])})
+    found = numbers_of({"locations_between": between, "locations_radii": radii})
+    assert found["direction_error_between_deg"] == 20
+    assert found["direction_error_between_fraction"] == (10 / 20 + 30 / 40) / 2
+    assert found["n_too_short_between"] == 1
+    even = between.assign(from_trained_deg=("condition", np.full(3, 30.0)))
+    found = numbers_of({"locations_between": even, "locations_radii": radii})
+    assert found["direction_error_between_fraction"] == pytest.approx(found["direction_error_between_deg"] / 30)

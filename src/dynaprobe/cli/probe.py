@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +50,7 @@ def probe(
     from dynaprobe.study.probe_battery import probe_files, read_probes
     from dynaprobe.study.probing import PROBES, ProbeSettings
     from dynaprobe.study.store_folder import ResultFolder
+    from dynaprobe.tasks.reach import DelayedReach
 
     progress = TerminalProgress()
     asked = dict(zip(PROBES, (mechanism, noise, switch, locations, perturb, dynamics), strict=True))
@@ -66,13 +67,17 @@ def probe(
         if not found.results:
             progress.say(f"{name} was not probed: {found.reason}")
     results_of = {name: found.results for name, found in results.items() if found.results}
-    progress.console.print(probe_table([one for one in loaded if one.id in results_of], results_of))
-    names = _figures(results_of, out / "figures") if results_of else []
+    probed = [one for one in loaded if one.id in results_of]
+    progress.console.print(probe_table(probed, results_of))
+    delays_ms = [one.task.shortest_delay_ms for one in probed if isinstance(one.task, DelayedReach)]
+    names = _figures(results_of, out / "figures", delays_ms) if results_of else []
     progress.say(f"Results are in {out / 'probes'}, {len(names)} figures in {out / 'figures'}")
     progress.say(f"Done in {progress.elapsed}")
 
 
-def _figures(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str]:
+def _figures(
+    results: Mapping[str, Mapping[str, Any]], folder: Path, shortest_delays_ms: Sequence[float]
+) -> list[str]:
     """Draw what was probed and write it; the names of the figures."""
     from dynaprobe.report.export import save_figure
     from dynaprobe.report.figures import dynamics, probes, probes_dynamics
@@ -86,7 +91,7 @@ def _figures(results: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str
     if of("input_noise"):
         drawn["noise"] = probes.noise_figure(of("input_noise"), mechanisms)
     if of("target_switch"):
-        drawn["switch"] = probes.switch_figure(of("target_switch"), mechanisms)
+        drawn["switch"] = probes.switch_figure(of("target_switch"), mechanisms, shortest_delays_ms)
         drawn["switch_path"] = probes.switch_path_figure(of("target_switch", MOST_ROWS))
     if of("locations_sweep"):
         drawn["locations"] = probes.locations_figure(of("locations_sweep"), of("locations_radii"), mechanisms)

@@ -8,13 +8,15 @@ import numpy as np
 import xarray as xr
 from rich.table import Table
 
+from dynaprobe.analysis.probes.target_switch import shares_followed
 from dynaprobe.analysis.result import Result
 from dynaprobe.study.networks import TrainedNetwork
+from dynaprobe.tasks.reach import DelayedReach
 
 
 def probe_table(networks: Sequence[TrainedNetwork], results: Mapping[str, Mapping[str, Result]]) -> Table:
     """Mechanism, and a number or two of every other probe that was run."""
-    rows = [(network, _row(results[network.id])) for network in networks]
+    rows = [(network, _row(results[network.id], _shortest_delay_ms(network))) for network in networks]
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     table = Table(title="Probes", title_justify="left")
     for heading in ("id", "score", *columns):
@@ -25,7 +27,11 @@ def probe_table(networks: Sequence[TrainedNetwork], results: Mapping[str, Mappin
     return table
 
 
-def _row(results: Mapping[str, Result]) -> dict[str, str]:
+def _shortest_delay_ms(network: TrainedNetwork) -> float:
+    return network.task.shortest_delay_ms if isinstance(network.task, DelayedReach) else float("nan")
+
+
+def _row(results: Mapping[str, Result], shortest_delay_ms: float) -> dict[str, str]:
     row: dict[str, str] = {}
     if "mechanism" in results:
         verdict = results["mechanism"].data
@@ -39,9 +45,12 @@ def _row(results: Mapping[str, Result]) -> dict[str, str]:
             _tolerated(float(tolerated.sel(epoch=epoch))) for epoch in ("preparatory", "movement")
         )
     if "target_switch" in results:
-        success = results["target_switch"].data["success"]
-        before, after = success.where(success["switch_ms"] < 0), success.where(success["switch_ms"] >= 0)
-        row["switches followed before go, after go"] = f"{_percent(before)}, {_percent(after)}"
+        followed = shares_followed(results["target_switch"].data, shortest_delay_ms)
+        row["switches followed before go, after go"] = f"{_percent(followed.early)}, {_percent(followed.late)}"
+        if np.isfinite(followed.early_short):
+            row["before go: a trained delay left, less"] = (
+                f"{_percent(followed.early_trained)}, {_percent(followed.early_short)}"
+            )
     if "locations_sweep" in results:
         sweep, radii = results["locations_sweep"].data, results["locations_radii"].data
         row["direction error, any direction"] = f"{float(sweep['absolute_direction_error_deg'].mean()):.1f}°"
@@ -67,6 +76,5 @@ def _tolerated(sd: float) -> str:
     return f"{sd:.2f}" if np.isfinite(sd) else "none"
 
 
-def _percent(fractions: xr.DataArray) -> str:
-    mean = float(fractions.mean())
-    return f"{100 * mean:.0f} %" if np.isfinite(mean) else "-"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %" if np.isfinite(fraction) else "-"

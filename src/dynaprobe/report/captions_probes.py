@@ -12,7 +12,15 @@ import xarray as xr
 from dynaprobe.analysis.probes.target_switch import VISIT_WITHIN
 from dynaprobe.report.captions import listed
 from dynaprobe.report.captions_mechanism import VERDICT, chosen, of_mechanisms, setting_of
-from dynaprobe.report.gather_probes import Example, ProbeContents, column, is_control, without_controls, words
+from dynaprobe.report.gather_probes import (
+    Example,
+    ProbeContents,
+    column,
+    is_control,
+    shortest_delays_ms,
+    without_controls,
+    words,
+)
 
 _CLEAN = (
     "Matched for clean performance: the excess error leaves out the error without noise, and rank correlations "
@@ -79,7 +87,8 @@ def generalisation(probes: ProbeContents, measures: Sequence[str]) -> str:
     """Of generalisation against the index."""
     what = (
         "Followed: the end point lies at the new target, mean over the times before the go cue, and over the "
-        "others. New places: mean absolute direction error halfway between trained directions."
+        "others. New places: mean over places halfway between trained directions of the absolute direction error "
+        "over the angle to the nearest trained direction; 1 is as wrong as a movement to that one."
     )
     return against_index(probes, measures, what=what)
 
@@ -89,14 +98,22 @@ def switch(probes: ProbeContents) -> str:
     found = probes.overlaid["target_switch"]
     first = next(iter(found.values()))
     within = setting_of(first, "within")
+    delays_ms = [f"{ms:g}" for ms in shortest_delays_ms(probes.networks, found) if ms > 0]
+    border = (
+        f" Dotted: the shortest delay with which some were trained ({listed(delays_ms)} ms); nearer to the go cue "
+        "a switch leaves these less time to prepare than any trial of training."
+        if delays_ms
+        else ""
+    )
     bar = f" (within {within:g} of it, our choice)" if within is not None else ""
     return (
         f"{_drawn(probes, found)}. The target changes from A to B at the time below, in all {first.sizes['pair']} "
-        "ordered pairs, without noise; the new target is then seen, also by networks whose task hides it. Shown "
+        "ordered pairs, without noise. Before the go cue both targets are shown as the network's task does; from "
+        "the go cue on the new one is in sight, also for networks whose task hides it. Shown "
         f"are the share of movements that end at B{bar}, error and direction error to B, the share of pairs in "
         f"which the state comes by the preparatory state of B (within {VISIT_WITHIN:g} of the way from A's), and "
         f"how long after the switch state and outputs are nearer to those of a trial of B. {_thin(len(found))} "
-        "Dashed: the go cue."
+        f"Dashed: the go cue.{border}"
     )
 
 
@@ -122,8 +139,22 @@ def locations(probes: ProbeContents) -> str:
         f"{_drawn(probes, found)}, without noise. Left: direction error, counter-clockwise, of movements to "
         "targets of any direction at the trained distance. Middle and right: length of the movement over that "
         f"asked for, and absolute direction error, to the trained directions at distances from {radii[0]:g} to "
-        f"{radii[-1]:g}; a gain of 1 (dashed) is what is asked for. {band}"
+        f"{radii[-1]:g}; a gain of 1 (dashed) is what is asked for. {_too_short(probes)}{band}"
     )
+
+
+def _too_short(probes: ProbeContents) -> str:
+    """How many movements have no direction error, being too short to have a direction; empty for none."""
+    errors = [
+        data["direction_error_deg"].values
+        for kind in ("locations_sweep", "locations_radii")
+        for data in probes.overlaid[kind].values()
+    ]
+    n_short = sum(int(np.isnan(values).sum()) for values in errors)
+    if not n_short:
+        return ""
+    n_all = sum(values.size for values in errors)
+    return f"{n_short} of {n_all} movements are too short for a direction and left out of its errors. "
 
 
 def pulses(example: Example) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -93,6 +93,12 @@ def without_controls(networks: xr.Dataset, found: Mapping[str, xr.Dataset]) -> M
     ids = networks["id"].values.astype(str)[~is_control(networks)].tolist()
     own = {name: data for name, data in found.items() if name in ids}
     return own or found
+
+
+def shortest_delays_ms(networks: xr.Dataset, names: Collection[str]) -> list[float]:
+    """The shortest delays with which some networks were trained, each once and growing; none where not noted."""
+    found = column(networks, "shortest_delay_ms")[np.isin(_text(networks, "id"), list(names))]
+    return sorted(set(found[np.isfinite(found)].tolist()))
 
 
 def is_forced(networks: xr.Dataset) -> np.ndarray:

@@ -37,7 +37,15 @@ from dynaprobe.report.figures.probes_dynamics import (
     prediction_figure,
     pulses_figure,
 )
-from dynaprobe.report.gather_probes import Example, ProbeContents, column, lower_score, without_controls, words
+from dynaprobe.report.gather_probes import (
+    Example,
+    ProbeContents,
+    column,
+    lower_score,
+    shortest_delays_ms,
+    without_controls,
+    words,
+)
 from dynaprobe.report.pair_page import FigureParts
 
 # What is drawn once for a run, and its heading; said to be missing where the run has no such result.
@@ -174,7 +182,13 @@ def _generalisation(probes: ProbeContents) -> Drawn:
         )
     if switched := _overlaid(probes, "target_switch", TargetSwitchProbe):
         mechanisms = {name: probes.mechanisms[name] for name in switched}
-        yield "4", _parts("switch", captions_probes.switch(probes), lambda: switch_figure(switched, mechanisms))
+        delays_ms = shortest_delays_ms(probes.networks, switched)
+        yield (
+            "4",
+            _parts(
+                "switch", captions_probes.switch(probes), lambda: switch_figure(switched, mechanisms, delays_ms)
+            ),
+        )
     shown = [one for one in probes.typical if "target_switch" in one.groups]
     if paths := _results(shown, "target_switch", TargetSwitchProbe):
         yield "4", _parts("switch_path", captions_probes.switch_path(shown), lambda: switch_path_figure(paths))

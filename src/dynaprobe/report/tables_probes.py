@@ -55,10 +55,20 @@ MEASURES: dict[str, Measure] = {
     "tolerated_sd_movement": Measure("tolerated noise in movement (sd, a.u.)", "3"),
     "tolerated_sd_throughout": Measure("tolerated noise throughout (sd, a.u.)", "3"),
     "switch_success_early": Measure("switches before the go cue followed (fraction of pairs)", "4"),
+    "switch_success_early_trained": Measure(
+        "of these, with at least the shortest trained delay left (fraction of pairs)", "4"
+    ),
+    "switch_success_early_short": Measure(
+        "of these, closer to the go cue than any trained delay (fraction of pairs)", "4"
+    ),
     "switch_success_late": Measure("switches from the go cue on followed (fraction of pairs)", "4"),
     "visited_early": Measure("early switches past B's preparatory state (fraction of pairs)", "4"),
     "reaction_early_ms": Measure("outputs go with an early switch after (ms)", "4", ".0f"),
     "direction_error_between_deg": Measure("direction error at new places (degrees)", "4", ".1f"),
+    "direction_error_between_fraction": Measure("the same over the angle to the nearest trained (fraction)", "4"),
+    "n_too_short_between": Measure(
+        "movements to new places too short for a direction, left out of both (number per network)", "4", ".1f"
+    ),
     "error_between": Measure("end-point error at new places (a.u.)", "4", ".3f"),
     "gain_near": Measure("amplitude gain at the smallest distance (fraction)", "4"),
     "gain_far": Measure("amplitude gain at the largest distance (fraction)", "4"),

@@ -118,6 +118,11 @@ class DelayedReach(AbstractTask):
         return ConditionTable(columns=("direction_deg", "radius"), rows=rows)
 
     @property
+    def shortest_delay_ms(self) -> float:
+        """The shortest delay of any trial: 0 where some trials have none."""
+        return 0.0 if self.no_delay_fraction > 0 else self.delay_range_ms[0]
+
+    @property
     def timeline(self) -> Timeline:
         """Long enough for the longest trial the settings allow."""
         longest_delay_ms = max(self.delay_range_ms[1], self.analysis_delay_ms)

@@ -20,7 +20,7 @@ from hand_networks import (
 from numpy.testing import assert_allclose
 from scipy.stats import ortho_group
 
-from dynaprobe.analysis.probes.target_switch import target_switch
+from dynaprobe.analysis.probes.target_switch import shares_followed, target_switch
 from dynaprobe.core.errors import DynaprobeError
 
 TRIALS = reach_trials()
@@ -72,6 +72,22 @@ def test_a_network_that_never_moves_succeeds_nowhere():
     assert_allclose(data["end_point_error"], 1, atol=ROUND_OFF)
     assert data["direction_error_deg"].isnull().all()
     assert data["output_reaction_ms"].isnull().all()
+
+
+def test_a_movement_too_short_for_a_direction_has_reached_nothing():
+    """However generous the bar: the start lies within 1.5 of every target."""
+    for network, share, n_short in ((silent(), 0.0, 4 * 56), (by_hand(0.0), 1.0, 0)):
+        result = target_switch(network, TRIALS, switch_ms=TIMES, within=1.5)
+        assert_allclose(result.data["success"], share)
+        assert result.failures == ({"movement too short to have a direction": n_short} if n_short else {})
+
+
+def test_shares_of_what_was_followed_are_means_over_pairs_and_times():
+    data = target_switch(by_hand(1.0), TRIALS, switch_ms=(-400.0, -300.0, -100.0, 0.0), within=0.8).data
+    success = data["is_success"].values.mean(axis=1)
+    found = shares_followed(data, 300.0)
+    assert_allclose(found, [success[:3].mean(), success[:2].mean(), success[2], success[3]])
+    assert found.early_trained > found.early_short
 
 
 def test_a_target_that_is_gone_cannot_switch_unless_it_is_shown_again():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dynaprobe.analysis.probes.scene import Scene
 from dynaprobe.core.random import generator
@@ -14,19 +14,24 @@ N_BOOTSTRAP = 1000
 LEVEL = 0.95
 
 
+def is_too_short(
+    points: Float[np.ndarray, "*batch axis"], goals: Float[np.ndarray, "*batch axis"]
+) -> Bool[np.ndarray, "*batch"]:
+    """Whether end points lie closer to the origin than `DIRECTIONLESS_FRACTION` of their goals."""
+    short: np.ndarray = np.linalg.norm(points, axis=-1) < DIRECTIONLESS_FRACTION * np.linalg.norm(goals, axis=-1)
+    return short
+
+
 def direction_error_deg(
     points: Float[np.ndarray, "*batch axis"], goals: Float[np.ndarray, "*batch axis"]
 ) -> Float[np.ndarray, "*batch"]:
-    """Angle from goal to end point in (-180, 180], in two dimensions; NaN for end points closer to the origin than
-    `DIRECTIONLESS_FRACTION` of the goal, which have no direction worth the name.
-    """
+    """Angle from goal to end point in (-180, 180], in two dimensions; NaN for movements that are too short."""
     if points.shape[-1] != 2:
         return np.full(points.shape[:-1], np.nan)
     turned = np.arctan2(
         goals[..., 0] * points[..., 1] - goals[..., 1] * points[..., 0], (goals * points).sum(axis=-1)
     )
-    reached = np.linalg.norm(points, axis=-1) >= DIRECTIONLESS_FRACTION * np.linalg.norm(goals, axis=-1)
-    angle: np.ndarray = np.where(reached, np.rad2deg(turned), np.nan)
+    angle: np.ndarray = np.where(is_too_short(points, goals), np.nan, np.rad2deg(turned))
     return angle
 
 

@@ -15,6 +15,7 @@ from dynaprobe.analysis.probes.measures import (
     N_BOOTSTRAP,
     direction_error_deg,
     draw_counts,
+    is_too_short,
     weighted_mean,
     with_interval,
 )
@@ -38,8 +39,10 @@ class TargetSwitchProbe(Result):
     """Trials in which the target changes from A to B, for all ordered pairs of conditions.
 
     Variables of `data`, over switch times relative to the go cue:
-        success ``(switch_ms,)``: fraction of pairs whose end point lies within `within` of the goal of B.
-        end_point_error, direction_error_deg ``(switch_ms,)``: mean distance and mean absolute angle to B's goal.
+        success ``(switch_ms,)``: fraction of pairs whose end point lies within `within` of the goal of B; a
+            movement too short to have a direction has reached nothing.
+        end_point_error, direction_error_deg ``(switch_ms,)``: mean distance and mean absolute angle to B's goal;
+            movements too short to have a direction are left out of the latter, and counted in `failures`.
         visited ``(switch_ms,)``: fraction of pairs in which the state, from the switch to the end of the movement,
             comes to B's preparatory state within `VISIT_WITHIN` of the distance between those of A and B.
         state_reaction_ms, output_reaction_ms ``(switch_ms,)``: mean time from the switch until states (outputs)
@@ -109,9 +112,43 @@ def target_switch(
     data = _dataset(scene, pairs, found, within, counts)
     data = data.assign_coords(switch_ms=np.asarray(switch_ms, dtype=np.float64))
     data["switch_ms"].attrs.update(units="ms", event=reading.go)
+    reached_for = np.broadcast_to(data["goal"], data["end_point"].shape)
+    n_short = int(is_too_short(data["end_point"].values, reached_for).sum())
     return TargetSwitchProbe(
-        data, {"within": within, "visit_within": VISIT_WITHIN, "reading": reading.model_dump(), "seed": seed}
+        data,
+        {"within": within, "visit_within": VISIT_WITHIN, "reading": reading.model_dump(), "seed": seed},
+        {"movement too short to have a direction": n_short} if n_short else {},
     )
+
+
+class Followed(NamedTuple):
+    """Share of pairs that end at B, mean over the switch times of a group; NaN for a group without a time.
+
+    Attributes:
+        early: before the go cue.
+        early_trained: of these, those that leave B at least the shortest delay of training.
+        early_short: of these, those closer to the go cue than any delay of training.
+        late: at the go cue or later.
+    """
+
+    early: float
+    early_trained: float
+    early_short: float
+    late: float
+
+
+def shares_followed(data: xr.Dataset, shortest_delay_ms: float) -> Followed:
+    """The successes of a `TargetSwitchProbe` by what a switch leaves for preparation.
+
+    Args:
+        data: holds ``success (switch_ms,)``.
+        shortest_delay_ms: of the network's training; NaN where that is not known, and neither part of the early
+            switches then has a time.
+    """
+    left_ms, success = -data["switch_ms"].values.astype(np.float64), data["success"].values
+    early = left_ms > 0
+    groups = (early, early & (left_ms >= shortest_delay_ms), early & (left_ms < shortest_delay_ms), ~early)
+    return Followed(*(float(success[group].mean()) if group.any() else float("nan") for group in groups))
 
 
 def draw_pairs(
@@ -212,13 +249,14 @@ def _dataset(
     goals = scene.goals[pairs.to]
     end_point = np.stack([one.end_point for one in found])
     error = np.linalg.norm(end_point - goals, axis=-1)
+    reached = (error <= within) & ~is_too_short(end_point, np.broadcast_to(goals, end_point.shape))
     nearest = np.stack([one.nearest_to_b for one in found])
     state_ms, output_ms = (
         np.stack([getattr(one, name) for one in found]) for name in ("state_reaction_ms", "output_reaction_ms")
     )
     turned = np.abs(direction_error_deg(end_point, np.broadcast_to(goals, end_point.shape)))
     by_pair = {
-        "success": ((error <= within).astype(np.float64), {}),
+        "success": (reached.astype(np.float64), {}),
         "end_point_error": (error, {}),
         "direction_error_deg": (turned, {"units": "degrees"}),
         "visited": (np.where(np.isfinite(nearest), nearest <= VISIT_WITHIN, np.nan), {}),
@@ -229,7 +267,7 @@ def _dataset(
         {
             "end_point": (("switch_ms", "pair", "axis"), end_point),
             "goal": (("pair", "axis"), goals),
-            "is_success": (("switch_ms", "pair"), error <= within),
+            "is_success": (("switch_ms", "pair"), reached),
             "nearest_to_b": (("switch_ms", "pair"), nearest),
             "nearest_to_b_unswitched": (
                 ("switch_ms", "pair"),

@@ -42,7 +42,11 @@ ROBUSTNESS = (
 GENERALISATION = (
     Panel("switch_success_early", "switches before go followed (% of pairs)", scale=100.0),
     Panel("switch_success_late", "switches from go on followed (% of pairs)", scale=100.0),
-    Panel("direction_error_between_deg", "direction error at new places (degrees)", less_is_better=True),
+    Panel(
+        "direction_error_between_fraction",
+        "direction error at new places\n(fraction of the angle to the nearest trained)",
+        less_is_better=True,
+    ),
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -34,6 +35,8 @@ MECHANISMS = {
     "mixed": Look("#009E73", "^", (0, (1.5, 1.0))),
     "unclear": Look("#666666", "x", (0, (3.0, 1.0, 1.0, 1.0))),
 }
+# Of the time beyond which a switch leaves less than any trained delay.
+BORDER: Any = {"color": "#999999", "lw": 0.8, "ls": (0, (1.0, 1.4)), "zorder": 0.5}
 
 
 def look_of(mechanism: str) -> Look:
@@ -41,8 +44,8 @@ def look_of(mechanism: str) -> Look:
     return MECHANISMS.get(mechanism, MECHANISMS["unclear"])
 
 
-def mechanism_legend(figure: Figure, mechanisms: Mapping[str, str]) -> None:
-    """Below the figure, the look of every mechanism that occurs and how many networks have it."""
+def mechanism_legend(figure: Figure, mechanisms: Mapping[str, str], extra: Sequence[Line2D] = ()) -> None:
+    """Below the figure, the look of every mechanism that occurs and how many networks have it, then `extra`."""
     counts = {name: sum(m == name for m in mechanisms.values()) for name in MECHANISMS}
     handles = [
         Line2D(
@@ -53,9 +56,9 @@ def mechanism_legend(figure: Figure, mechanisms: Mapping[str, str]) -> None:
         if counts[name]
     ]  # fmt: skip
     figure.legend(
-        handles=handles,
+        handles=[*handles, *extra],
         loc="outside lower center",
-        ncols=4,
+        ncols=5 if extra else 4,
         title="mechanism found by causal probes (number of networks)",
     )
 
@@ -118,9 +121,18 @@ def mechanism_means(
 
 
 @styled
-def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[str, str]) -> Figure:
+def switch_figure(
+    results: Mapping[str, TargetSwitchProbe],
+    mechanisms: Mapping[str, str],
+    shortest_delays_ms: Sequence[float] = (),
+) -> Figure:
     """What becomes of a switched target, against the time of the switch: success, error, visits to B's
     preparation, and how soon the state and the outputs go with the new target.
+
+    Args:
+        results: by network.
+        mechanisms: verdict of every network, which decides how it is drawn.
+        shortest_delays_ms: the shortest delays of training that occur; switches closer to the go cue leave less.
     """
     figure = new_figure(PAGE_MM, 116)
     panels = figure.subplots(2, 3, sharex=True).ravel()
@@ -132,6 +144,9 @@ def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[
         ("state_reaction_ms", "state closer to B's after (ms)", 1.0),
         ("output_reaction_ms", "outputs closer to B's after (ms)", 1.0),
     )
+    # A border at the go cue parts nothing, and one before the first switch lies outside.
+    first_ms = min(float(result.data["switch_ms"].min()) for result in results.values())
+    borders = sorted({delay_ms for delay_ms in shortest_delays_ms if 0 < delay_ms <= -first_ms})
     for axes, (variable, label, scale) in zip(panels, drawn, strict=True):
         for name, result in results.items():
             _with_band(axes, result.data, variable, look_of(mechanisms[name]), crowd=len(results), scale=scale)
@@ -141,9 +156,12 @@ def switch_figure(results: Mapping[str, TargetSwitchProbe], mechanisms: Mapping[
         axes.set_ylabel(label)
         axes.set_ylim(*((-4, 104) if scale > 1 else (0, None)))
         mark_event(axes)
+        for delay_ms in borders:
+            axes.axvline(-delay_ms, **BORDER)
     for axes in panels[3:]:
         axes.set_xlabel("target switch from go cue (ms)")
-    mechanism_legend(figure, mechanisms)
+    told = [Line2D([], [], **BORDER, label="shortest trained delay left")] if borders else []
+    mechanism_legend(figure, mechanisms, told)
     return figure
 
 

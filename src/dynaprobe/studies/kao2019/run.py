@@ -10,7 +10,7 @@ import xarray as xr
 
 from dynaprobe.recordings.session import Recording
 from dynaprobe.studies.kao2019.cells import CONTROL, FORCED, jobs_of
-from dynaprobe.studies.kao2019.generalisation import MEASURES, claim_4
+from dynaprobe.studies.kao2019.generalisation import MEASURES, REPORTED, TOO_SHORT, claim_4
 from dynaprobe.studies.kao2019.mechanisms import by_mechanism, claim_2, confusion
 from dynaprobe.studies.kao2019.robustness import EPOCHS, claim_3
 from dynaprobe.studies.kao2019.settings import PRESETS, Kao2019Settings
@@ -30,7 +30,7 @@ from dynaprobe.study.sweep import Job
 _OF_TASK = ("visibility", "delay_law")
 _SUMMARISED = (
     "single_unit", "population", "mechanism_index", "suffices", "decides", "decides_shown", "clean_error",
-    *(f"excess_error_{epoch}" for epoch in EPOCHS), *(column for column, _ in MEASURES.values()),
+    *(f"excess_error_{epoch}" for epoch in EPOCHS), *REPORTED, TOO_SHORT,
     "reaction_early_ms", "visited_early", "gain_near", "gain_far", "pulse_half_life_ms", "horizon_go_ms",
 )  # fmt: skip
 
@@ -54,13 +54,13 @@ def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     changes = {"directions_deg": degrees, "analysis_delay_ms": timing(run.recording).delay_ms}
     probed = probe_all(run, networks, settings.probes, changes=changes)
     table = mechanism_table(jobs, networks, probed, summary["networks"])
-    verdicts, groups = judge(table, summary["cells"], settings, directions_deg=degrees, seed=run.seed)
+    verdicts, groups = judge(table, summary["cells"], settings, seed=run.seed)
     run.store.save("results/mechanisms", groups)
     return verdicts, facts
 
 
 def judge(
-    table: xr.Dataset, cells: xr.Dataset, settings: Kao2019Settings, *, directions_deg: Sequence[float], seed: int
+    table: xr.Dataset, cells: xr.Dataset, settings: Kao2019Settings, *, seed: int
 ) -> tuple[list[Verdict], dict[str, xr.Dataset]]:
     """Decide on every claim.
 
@@ -68,7 +68,6 @@ def judge(
         table: as `mechanism_table` gives it.
         cells: similarity by cell, from the summary of the battery.
         settings: hold the bars.
-        directions_deg: of training.
         seed: of the permutations.
 
     Returns:
@@ -77,7 +76,7 @@ def judge(
     """
     own = table.isel(network=table["visibility"].values.astype(str) != CONTROL)
     third, noise = claim_3(own, seed=seed)
-    fourth, other = claim_4(own, follows=settings.follows, between_deg=_halfway_deg(directions_deg), seed=seed)
+    fourth, other = claim_4(own, follows=settings.follows, seed=seed)
     verdicts = [claim_1(cells, settings.reproduces), claim_2(own, settings.reproduces), third, fourth]
     columns = {EPOCHS[epoch]: (f"excess_error_{epoch}", -1) for epoch in EPOCHS} | MEASURES
     found = {(EPOCHS[epoch], kind): value for (epoch, kind), value in noise.items()} | other
@@ -100,7 +99,7 @@ def mechanism_table(
 
     Args:
         jobs, networks: in the same order.
-        probed: as `dynaprobe.study.probe_battery.probe_numbers` gives it, in this order.
+        probed: as `dynaprobe.study.probe_numbers.probe_numbers` gives it, in this order.
         summary: networks of the battery's summary; holds those that were compared.
 
     Returns:
@@ -129,13 +128,6 @@ def mechanism_table(
 
 def _stratum(job: Job[JobSettings]) -> str:
     return Job(job.settings, job.seed, {k: v for k, v in job.labels.items() if k not in _OF_TASK}).cell
-
-
-def _halfway_deg(directions_deg: Sequence[float]) -> float:
-    """The smallest angle from a place halfway between trained directions to the nearest of them."""
-    ordered = np.unique(np.asarray(directions_deg, dtype=np.float64) % 360)
-    gaps = np.diff(np.append(ordered, ordered[0] + 360))
-    return float(gaps.min() / 2)
 
 
 def _associations(
