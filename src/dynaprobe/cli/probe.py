@@ -48,9 +48,9 @@ def probe(
     from dynaprobe.study.candidates import network_files
     from dynaprobe.study.networks import load_network
     from dynaprobe.study.probe_battery import probe_files, read_probes
+    from dynaprobe.study.probe_numbers import trained_delay_ms
     from dynaprobe.study.probing import PROBES, ProbeSettings
     from dynaprobe.study.store_folder import ResultFolder
-    from dynaprobe.tasks.reach import DelayedReach
 
     progress = TerminalProgress()
     asked = dict(zip(PROBES, (mechanism, noise, switch, locations, perturb, dynamics), strict=True))
@@ -69,7 +69,7 @@ def probe(
     results_of = {name: found.results for name, found in results.items() if found.results}
     probed = [one for one in loaded if one.id in results_of]
     progress.console.print(probe_table(probed, results_of))
-    delays_ms = [one.task.shortest_delay_ms for one in probed if isinstance(one.task, DelayedReach)]
+    delays_ms = [trained_delay_ms(one) for one in probed]
     names = _figures(results_of, out / "figures", delays_ms) if results_of else []
     progress.say(f"Results are in {out / 'probes'}, {len(names)} figures in {out / 'figures'}")
     progress.say(f"Done in {progress.elapsed}")

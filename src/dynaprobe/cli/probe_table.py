@@ -11,12 +11,12 @@ from rich.table import Table
 from dynaprobe.analysis.probes.target_switch import shares_followed
 from dynaprobe.analysis.result import Result
 from dynaprobe.study.networks import TrainedNetwork
-from dynaprobe.tasks.reach import DelayedReach
+from dynaprobe.study.probe_numbers import trained_delay_ms
 
 
 def probe_table(networks: Sequence[TrainedNetwork], results: Mapping[str, Mapping[str, Result]]) -> Table:
     """Mechanism, and a number or two of every other probe that was run."""
-    rows = [(network, _row(results[network.id], _shortest_delay_ms(network))) for network in networks]
+    rows = [(network, _row(results[network.id], trained_delay_ms(network))) for network in networks]
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     table = Table(title="Probes", title_justify="left")
     for heading in ("id", "score", *columns):
@@ -27,11 +27,7 @@ def probe_table(networks: Sequence[TrainedNetwork], results: Mapping[str, Mappin
     return table
 
 
-def _shortest_delay_ms(network: TrainedNetwork) -> float:
-    return network.task.shortest_delay_ms if isinstance(network.task, DelayedReach) else float("nan")
-
-
-def _row(results: Mapping[str, Result], shortest_delay_ms: float) -> dict[str, str]:
+def _row(results: Mapping[str, Result], delay_ms: float) -> dict[str, str]:
     row: dict[str, str] = {}
     if "mechanism" in results:
         verdict = results["mechanism"].data
@@ -45,7 +41,7 @@ def _row(results: Mapping[str, Result], shortest_delay_ms: float) -> dict[str, s
             _tolerated(float(tolerated.sel(epoch=epoch))) for epoch in ("preparatory", "movement")
         )
     if "target_switch" in results:
-        followed = shares_followed(results["target_switch"].data, shortest_delay_ms)
+        followed = shares_followed(results["target_switch"].data, delay_ms)
         row["switches followed before go, after go"] = f"{_percent(followed.early)}, {_percent(followed.late)}"
         if np.isfinite(followed.early_short):
             row["before go: a trained delay left, less"] = (

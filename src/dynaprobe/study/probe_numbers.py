@@ -45,8 +45,7 @@ def probe_numbers(networks: Sequence[TrainedNetwork], store: ResultFolder) -> xr
     rows = []
     for network in networks:
         row: dict[str, Any] = {"mechanism": "none", "reason": "" if network.learned else "did not learn the task"}
-        is_reach = isinstance(network.task, DelayedReach)
-        row["shortest_delay_ms"] = network.task.shortest_delay_ms if is_reach else float("nan")
+        row["shortest_delay_ms"] = trained_delay_ms(network)
         if network.learned and store.path("probes", f"{network.id}.nc").is_file():
             groups = store.load(f"probes/{network.id}", only=_TELLING)
             row["reason"] = str(groups.pop("account").attrs["reason"])
@@ -66,6 +65,12 @@ def probe_numbers(networks: Sequence[TrainedNetwork], store: ResultFolder) -> xr
         if unit := next((unit for end, unit in units.items() if end in name), None):
             table[name].attrs["units"] = unit
     return table
+
+
+def trained_delay_ms(network: TrainedNetwork) -> float:
+    """The shortest delay with which a network was trained; NaN for a task without delays."""
+    task = network.task
+    return task.shortest_delay_ms if isinstance(task, DelayedReach) else float("nan")
 
 
 def numbers_of(groups: Mapping[str, xr.Dataset], *, shortest_delay_ms: float = float("nan")) -> dict[str, float]:
@@ -120,7 +125,7 @@ def numbers_of(groups: Mapping[str, xr.Dataset], *, shortest_delay_ms: float = f
 
 
 def _locations(between: xr.Dataset, radii: xr.Dataset) -> dict[str, float]:
-    turned_deg = np.abs(between["direction_error_deg"])
+    turned_deg: xr.DataArray = abs(between["direction_error_deg"])
     return {
         "direction_error_between_deg": float(turned_deg.mean()),
         # Halfway between neighbours, the nearest trained direction is half their gap away.
