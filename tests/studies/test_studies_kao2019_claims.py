@@ -113,12 +113,12 @@ class TestClaim3:
         assert not np.isfinite(given) or abs(given) < 0.1
 
     def test_chance_rarely_decides(self):
-        n_runs, decided = 200, 0
+        n_runs, decided = 100, 0
         for k in range(n_runs):
             errors = np.random.default_rng(k).uniform(size=N)
             decided += claim_3(table(excess_error_throughout=errors), seed=0)[0].decision != "undecided"
-        # SAMPLING: three standard errors of a share of 0.05 in 200 runs are 0.046.
-        assert decided / n_runs <= 0.05 + 0.046
+        # SAMPLING: three standard errors of a share of 0.05 in 100 runs are 0.065.
+        assert decided / n_runs <= 0.05 + 0.065
 
 
 class TestClaim4:

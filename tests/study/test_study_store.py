@@ -179,6 +179,42 @@ def test_manifest_tells_what_a_run_depends_on(store):
     assert {"dynaprobe", "jax", "numpy"} <= manifest["provenance"]["packages"].keys()
 
 
+@pytest.mark.parametrize("name", ["networks/control", "probes/a", "results/mechanisms", "results/alone/b"])
+@pytest.mark.parametrize("blow", ["gone", "cut"])
+def test_a_complete_run_holds_all_it_held_at_its_end(store, name, blow):
+    """Whatever kind of result is lost, the run is gone through again; damaged files are set aside for that."""
+    for one in ("networks/a", "networks/control", "probes/a", "results/mechanisms", "results/alone/b"):
+        store.save(one, {"x": xr.Dataset({"v": ("k", np.arange(3.0))})})
+    write_json(store.path("claims.json"), [])
+    assert not store.is_complete()
+    store.finish()
+    assert store.is_complete()
+    # What a report or a second look writes is no part of the run.
+    store.make_folder("report")
+    store.path("report", "x.csv").write_text("1")
+    store.path("results", "x.damaged").write_text("1")
+    store.finish()
+    store.path("report", "x.csv").unlink()
+    assert store.is_complete()
+    path = store.path(f"{name}.nc")
+    content = path.read_bytes()
+    path.write_bytes(content[:-100]) if blow == "cut" else path.unlink()
+    assert not store.is_complete()
+    assert not path.exists()
+    path.write_bytes(content)
+    assert store.is_complete()
+
+
+@pytest.mark.parametrize("content", [None, '[{"claim"'])
+def test_a_run_without_its_claims_is_not_complete(store, content):
+    write_json(store.path("claims.json"), [])
+    store.finish()
+    store.path("claims.json").unlink()
+    if content is not None:
+        store.path("claims.json").write_text(content)
+    assert not store.is_complete()
+
+
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     """The second is refused and touches nothing; a killed run leaves no lock."""
     code = (

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.recordings.columns import ColumnMapping
 from dynaprobe.recordings.export import write_nwb
 from dynaprobe.studies import kao2019
 from dynaprobe.study.progress import Silent
+from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore
 from dynaprobe.study.study import Request, fingerprint, run_study
 from dynaprobe.study.teacher import teacher_recording
@@ -97,6 +99,61 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     with pytest.raises(SettingsError, match="--out must be a new, an empty or a run's folder"):
         run_study(kao2019.STUDY, DEFAULTS, request, progress=Silent())
     assert (tmp_path / "run").read_text() == "a note"
+
+
+class Steps:
+    """A study of three steps, each of which leaves a file and does nothing where that is there."""
+
+    FILES = ("networks/a", "probes/a", "results/mechanisms")
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.killed_at = ""
+
+    def run(self, run):
+        for name in self.FILES:
+            if name == self.killed_at:
+                raise KeyboardInterrupt
+            if not run.store.has(name):
+                self.done.append(name)
+                run.store.save(name, {"x": xr.Dataset({"v": ("k", np.full(3, len(name)))})})
+        status = {"status": ("network", np.array(["converged"] * 2))}
+        controls = xr.Dataset({"status": ("network", np.array(["converged", "diverged", "converged"]))})
+        run.store.save("results/summary", {"networks": xr.Dataset(status), "controls": controls})
+        return [Verdict(kao2019.STUDY.claims[0], "undecided", "Nothing.", {})], {}
+
+
+@pytest.mark.parametrize("name", Steps.FILES)
+def test_a_run_killed_anywhere_or_damaged_after_comes_to_the_same_end(tmp_path, session, name):
+    given = write_nwb(session, tmp_path / "given.nwb")
+    steps = Steps()
+    study = replace(kao2019.STUDY, run=steps.run, check=lambda *_: None)
+
+    def go(out: str, **more) -> RunStore:
+        return run_study(study, DEFAULTS, Request(tmp_path / out, given, **more), progress=Silent())
+
+    def held(store: RunStore) -> dict[str, bytes]:
+        files = store.manifest()["files"]
+        return {file: store.path(file).read_bytes() for file in files}
+
+    whole = held(go("whole"))
+    assert set(whole) == {f"{one}.nc" for one in (*Steps.FILES, "results/summary")} | {"claims.json"}
+    steps.killed_at = name
+    with pytest.raises(KeyboardInterrupt):
+        go("killed")
+    steps.killed_at = ""
+    killed = go("killed", resume=True)
+    assert held(killed) == whole
+    steps.done.clear()
+    path = killed.path(f"{name}.nc")
+    path.write_bytes(path.read_bytes()[:-300])
+    assert held(go("killed", resume=True)) == whole
+    assert steps.done == [name]
+    assert killed.manifest()["state"] == "complete"
+    # Controls are no networks of the comparison; they are counted, apart.
+    assert killed.manifest()["counts"] == {
+        "networks": 2, "converged": 2, "controls": {"networks": 3, "converged": 2, "diverged": 1}
+    }  # fmt: skip
 
 
 def test_a_fingerprint_looks_at_what_is_read_and_nothing_else(tmp_path):

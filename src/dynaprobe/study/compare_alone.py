@@ -74,10 +74,11 @@ def run_comparison(
         # Before the folder is taken: who has to name a column or a candidate tries again with the same --out.
         lineup = read_lineup(words, given, settings, request, by=by, progress=progress)
     store.start(values, study="compare", seed=request.seed, resume=request.resume, **identity)
-    if store.manifest()["state"] == "complete" and _is_whole(store):
+    if store.is_complete():
         progress.say("This run is complete; nothing is computed again")
         return store
-    store.note(title=TITLE, citation="", methods=list(METHODS), choices=list(CHOICES), command=request.command)
+    about = {"methods": list(METHODS), "choices": list(CHOICES), "command": request.command}
+    store.note(title=TITLE, citation="", state="running", **about)
     if lineup is None:
         lineup = read_lineup(words, given, settings, request, by=by, progress=progress)
     run = Run(store, settings, lineup.recording, request.seed, progress)  # type: ignore[arg-type]
@@ -266,12 +267,3 @@ def _about(candidate: Candidate, reference: str | None) -> dict[str, Any]:
         "activation": candidate.networks[0].network.activation_name if candidate.networks else "",
         "left_out": dict(candidate.left_out),
     }
-
-
-def _is_whole(store: RunStore) -> bool:
-    """Whether every file of a complete run is still there and readable."""
-    manifest = store.manifest()
-    names = [f"results/pairs/{name}" for name in manifest.get("measures", [])] + ["results/comparison"]
-    if manifest.get("counts"):
-        names += ["results/summary", "results/recording"]
-    return store.path("results", "pairs.csv").is_file() and all(store.has(name) for name in names)

@@ -45,6 +45,9 @@ __all__ = [
 
 # Raised whenever a file written before can no longer be read as it was meant.
 FORMAT_VERSION = 1
+# What a complete run holds, and folders and files whose loss changes no result.
+_RESULT_SUFFIXES = (".nc", ".json", ".csv")
+_NO_RESULTS = ("report", "checkpoints", "recording", "run.json")
 _REPORTED_PACKAGES = ("dynaprobe", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "xarray", "pynwb")
 
 
@@ -185,9 +188,44 @@ class RunStore(ResultFolder):
         return manifest
 
     def finish(self, **more: Any) -> None:
-        """Mark the run as complete, with further facts for the manifest."""
+        """Mark the run as complete, with further facts for the manifest and the names of all its results."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.manifest_path, {**self.manifest(), **more, "state": "complete", "finished": finished})
+        facts = {"files": self._files(), "state": "complete", "finished": finished}
+        write_json(self.manifest_path, {**self.manifest(), **more, **facts})
+
+    def is_complete(self) -> bool:
+        """Whether the run came to its end and holds every result it then held, whole; damaged ones are set aside.
+
+        Raises:
+            NotJudgedError: as `has`.
+        """
+        manifest = self.manifest()
+        # A run of a version that noted no files is gone through once more: what is there is kept.
+        if manifest["state"] != "complete" or "files" not in manifest:
+            return False
+        # Looked at to the end, so that each damaged file is set aside.
+        lost = [file for file in manifest["files"] if not self._is_kept(file)]
+        return not lost
+
+    def _files(self) -> list[str]:
+        """Networks, results and tables below the folder; what reports write can be written again."""
+        found = (file.relative_to(self.folder) for file in self.folder.rglob("[!.]*") if file.is_file())
+        return sorted(
+            file.as_posix()
+            for file in found
+            if file.suffix in _RESULT_SUFFIXES
+            and file.parts[0] not in _NO_RESULTS
+            and not any(part.startswith(".") for part in file.parts)
+        )
+
+    def _is_kept(self, file: str) -> bool:
+        path = self.folder / file
+        if path.suffix == ".nc":
+            return self.has(file.removesuffix(".nc"))
+        try:
+            return path.is_file() and (path.suffix != ".json" or read_json(path) is not None)
+        except DataError:
+            return False
 
     def note(self, **facts: Any) -> None:
         """Add facts to the manifest."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import xarray as xr
 from pydantic import Field
 
 from dynaprobe.core.errors import DataError
@@ -111,9 +112,15 @@ class Study:
     choices: tuple[str, ...] = ()
 
 
-def network_counts(store: RunStore) -> dict[str, int]:
-    """How many networks there are, by status, from the summary of a run."""
-    status = store.load("results/summary")["networks"]["status"].values.tolist()
+def network_counts(store: RunStore) -> dict[str, Any]:
+    """How many networks there are, by status, from the summary of a run; controls, where it has some, apart."""
+    summary = store.load("results/summary")
+    counts, controls = (_counts(summary[name]) if name in summary else {} for name in ("networks", "controls"))
+    return {**counts, "controls": controls} if controls else counts
+
+
+def _counts(networks: xr.Dataset) -> dict[str, int]:
+    status = networks["status"].values.tolist()
     return {"networks": len(status), **Counter(status)}
 
 
@@ -187,17 +194,6 @@ def _read(path: Path, mapping: ColumnMapping, progress: Progress) -> Recording:
     return recording
 
 
-def _is_whole(store: RunStore) -> bool:
-    """Whether every file of a complete run is still there and readable; damaged ones are set aside."""
-    if not store.path("claims.json").is_file() or not store.has("results/summary"):
-        return False
-    networks = store.load("results/summary")["networks"]
-    names = [str(name) for name in networks["id"].values]
-    learned = [name for name, state in zip(names, networks["status"].values, strict=True) if state == "converged"]
-    files = [f"networks/{name}" for name in names] + [f"results/{name}" for name in ("recording", *learned)]
-    return all(store.has(file) for file in files)
-
-
 def run_study(study: Study, settings: Settings, request: Request, *, progress: Progress) -> RunStore:
     """Run a study into a folder; everything but the report.
 
@@ -224,11 +220,11 @@ def run_study(study: Study, settings: Settings, request: Request, *, progress: P
         source = _read(request.recording, request.mapping, progress)
         study.check(settings, source)
     store.start(values, study=study.name, seed=request.seed, resume=request.resume, **identity)
-    if store.manifest()["state"] == "complete" and _is_whole(store):
+    if store.is_complete():
         progress.say("This run is complete; nothing is computed again")
         return store
     about = {"methods": list(study.methods), "choices": list(study.choices), "command": request.command}
-    store.note(title=study.title, citation=study.citation, **about)
+    store.note(title=study.title, citation=study.citation, state="running", **about)
     simulated = getattr(settings, "simulated", SimulatedRecording())
     if source is None:
         source = open_recording(request, simulated, store, progress=progress)

@@ -28,6 +28,8 @@ from dynaprobe.study.sweep import Job
 
 # Labels that say on which task a network was trained, and not how.
 _OF_TASK = ("visibility", "delay_law")
+# What the summary says of controls, which are not compared with the recording.
+_OF_CONTROLS = ("cell", "activation", "penalty_rate", "visibility", "seed", "status", "score", "mechanism")
 _SUMMARISED = (
     "single_unit", "population", "mechanism_index", "suffices", "decides", "decides_shown", "clean_error",
     *(f"excess_error_{epoch}" for epoch in EPOCHS), *REPORTED, TOO_SHORT,
@@ -54,6 +56,8 @@ def run(run: Run) -> tuple[list[Verdict], dict[str, Any]]:
     changes = {"directions_deg": degrees, "analysis_delay_ms": timing(run.recording).delay_ms}
     probed = probe_all(run, networks, settings.probes, changes=changes)
     table = mechanism_table(jobs, networks, probed, summary["networks"])
+    summary |= {"controls": table[list(_OF_CONTROLS)].isel(network=is_control(table))}
+    run.store.save("results/summary", summary)
     verdicts, groups = judge(table, summary["cells"], settings, seed=run.seed)
     run.store.save("results/mechanisms", groups)
     return verdicts, facts
@@ -74,7 +78,7 @@ def judge(
         The verdicts, and what they rest on: groups ``networks``, ``confusion``, ``associations``,
         ``by_mechanism``.
     """
-    own = table.isel(network=table["visibility"].values.astype(str) != CONTROL)
+    own = table.isel(network=~is_control(table))
     third, noise = claim_3(own, seed=seed)
     fourth, other = claim_4(own, follows=settings.follows, seed=seed)
     verdicts = [claim_1(cells, settings.reproduces), claim_2(own, settings.reproduces), third, fourth]
@@ -87,6 +91,11 @@ def judge(
         "by_mechanism": by_mechanism(own, [name for name in _SUMMARISED if name in own]),
     }
     return verdicts, groups
+
+
+def is_control(table: xr.Dataset) -> np.ndarray:
+    """Networks that never see their target before the go cue: they check the probes and take part in no claim."""
+    return np.asarray(table["visibility"].values.astype(str) == CONTROL)
 
 
 def mechanism_table(
