@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from dynaprobe.core.errors import DataError
 from dynaprobe.study.side_by_side import work_apart
@@ -59,6 +60,24 @@ def test_several_processes_do_everything_once(tmp_path):
     assert told == [1, 2, 3, 4]
     assert squares(tmp_path) == {"1": "1", "2": "4", "3": "9", "4": "16"}
     assert str(os.getpid()) not in {file.read_text().split()[1] for file in tmp_path.iterdir()}
+
+
+def note_threads(folder: Path, item: int) -> None:
+    """How many threads every library that has a pool of its own may use."""
+    threads = [library["num_threads"] for library in threadpool_info()]
+    (folder / f"{item}.txt").write_text(" ".join(map(str, threads)))
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_use_one_thread_each(tmp_path, monkeypatch):
+    """Whatever the environment says in which the pool is used: BLAS reads it before a process can be told."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    work_apart(partial(note_threads, tmp_path), [1, 2], n_processes=2)
+    said = [file.read_text().split() for file in tmp_path.iterdir()]
+    assert len(said) == 2
+    for threads in said:
+        assert threads
+        assert set(threads) == {"1"}
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from dynaprobe.core.devices import n_cores, one_core_environment, prepare_devices
 from dynaprobe.core.errors import DataError
 
@@ -120,6 +122,8 @@ def _begin(work: Callable[[Any], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(one_core_environment())
+    # NumPy is there by now and its BLAS has read the environment that this process was born with.
+    threadpool_limits(1)
     prepare_devices()
     _work = work
 
