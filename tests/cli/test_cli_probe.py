@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -35,12 +36,24 @@ def call(monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
     return int(ended.value.code or 0), shown.out, shown.err
 
 
+def add_other_task(folder) -> None:
+    """A second network beside the first, of a task that no table knows."""
+    groups = read_tree(folder / "networks" / "s0-hand.nc")
+    about = json.loads(groups["network"].attrs["about"]) | {"id": "s0-other", "task_name": "balance_a_pole"}
+    groups["network"] = groups["network"].assign_attrs(about=json.dumps(about))
+    write_tree(folder / "networks" / "s0-other.nc", groups)
+
+
 def test_a_run_is_probed_with_table_results_and_figures(tmp_path, network, monkeypatch, capsys):
+    add_other_task(network)
     changes = [word for change in QUICK for word in ("--set", change)]
     code, out, err = call(monkeypatch, capsys, network, "--noise", "--switch", "--out", tmp_path / "out", *changes)
     assert code == 0, err
     assert "s0-hand" in out
     assert "unclear" in out  # an untrained network has no mechanism
+    # One of another task stops nobody: it is named with the reason, and left out.
+    assert "s0-other is left out: task must be one of delayed_reach, but got balance_a_pole" in out + err
+    assert {file.name for file in (tmp_path / "out" / "probes").iterdir()} == {"s0-hand.nc"}
     stored = read_tree(tmp_path / "out" / "probes" / "s0-hand.nc")
     mechanism = {"input_removal", "state_swap", "state_swap_visible", "mechanism"}
     assert set(stored) == mechanism | {"input_noise", "target_switch", "account"}

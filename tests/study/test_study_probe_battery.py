@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,21 @@ def test_halfway_places_lie_half_a_gap_from_training(run):
     np.testing.assert_allclose(between["from_trained_deg"], [20, 40, 120], atol=1e-3)
     assert found["n_too_short_between"].values.tolist() == [int(between["direction_error_deg"].isnull().sum())]
     assert found["shortest_delay_ms"].values.tolist() == [0.0]
+
+
+def test_a_network_of_another_task_has_a_reason_and_stops_nobody(run, monkeypatch):
+    networks = stored(run, [network("a"), network("b")])
+    read = probe_battery.load_network
+
+    def of_other_task(file):
+        return replace(read(file), task=SimpleNamespace()) if file.stem == "a" else read(file)
+
+    monkeypatch.setattr(probe_battery, "load_network", of_other_task)
+    found = probe_all(run, networks, SMALL, changes=CHANGES, which=("mechanism",))
+    first, second = found["reason"].values.tolist()
+    assert "task must be a delayed reach, whose targets can be moved and hidden, but got SimpleNamespace" in first
+    assert second == ""
+    assert found["mechanism"].values.tolist()[0] == "none" != found["mechanism"].values.tolist()[1]
 
 
 def test_what_is_there_is_not_probed_again(run):

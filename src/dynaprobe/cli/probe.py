@@ -40,11 +40,13 @@ def probe(
 ) -> None:
     """Probe trained networks: mechanism, noise, switched targets, new places and more; all if none is named.
 
-    Networks that were probed in the same way into the same folder are not probed again.
+    Networks that were probed in the same way into the same folder are not probed again. Those of another task than
+    the delayed reach are named and left out.
     """
     from dynaprobe.cli.inputs import changed
     from dynaprobe.cli.probe_table import probe_table
     from dynaprobe.core.devices import prepare_devices
+    from dynaprobe.core.errors import SettingsError
     from dynaprobe.study.candidates import network_files
     from dynaprobe.study.networks import load_network
     from dynaprobe.study.probe_battery import probe_files, read_probes
@@ -58,16 +60,22 @@ def probe(
     which = [name for name in PROBES if asked[name] or name == "mechanism" or not any(asked.values())]
     resolved = changed(ProbeSettings(), settings_, set_ or [])
     files = list(dict.fromkeys(file for path in networks for file in network_files(path)))
-    loaded = [load_network(file) for file in files]
+    loaded = {}
+    for file in files:
+        try:
+            loaded[file] = load_network(file)
+        except SettingsError as error:
+            # Of another task, which this version may not know.
+            progress.say(f"{file.stem} is left out: {error}")
     prepare_devices()
     store = ResultFolder(out)
-    probe_files(files, store, resolved, which=which, seed=seed, n_processes=processes, progress=progress)
-    results = {one.id: read_probes(store, one.id) for one in loaded}
+    probe_files(list(loaded), store, resolved, which=which, seed=seed, n_processes=processes, progress=progress)
+    results = {one.id: read_probes(store, one.id) for one in loaded.values()}
     for name, found in results.items():
         if not found.results:
             progress.say(f"{name} was not probed: {found.reason}")
     results_of = {name: found.results for name, found in results.items() if found.results}
-    probed = [one for one in loaded if one.id in results_of]
+    probed = [one for one in loaded.values() if one.id in results_of]
     progress.console.print(probe_table(probed, results_of))
     delays_ms = [trained_delay_ms(one) for one in probed]
     names = _figures(results_of, out / "figures", delays_ms) if results_of else []

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from dynaprobe.analysis.result import Result
-from dynaprobe.core.errors import DataError
+from dynaprobe.core.errors import DataError, SettingsError
 from dynaprobe.study.networks import TrainedNetwork, load_network
 from dynaprobe.study.probe_numbers import probe_numbers
-from dynaprobe.study.probing import KINDS, PROBES, ProbeSettings, probe_network
+from dynaprobe.study.probing import KINDS, PROBES, ProbeSettings, check_task, probe_network
 from dynaprobe.study.progress import Progress, Silent
 from dynaprobe.study.side_by_side import work_apart
 from dynaprobe.study.store_folder import ResultFolder
@@ -146,7 +146,13 @@ def _revised(probe: str) -> str:
 
 def _probe(probing: _Probing, file: Path) -> None:
     store = ResultFolder(probing.folder)
-    trained = load_network(file)
+    try:
+        trained = load_network(file)
+        check_task(trained.task)
+    except SettingsError as error:
+        # Of this network alone; what is wrong with the settings of probes is wrong for all, and stops them.
+        _keep(store, file.stem, probing, groups={}, done=[], reason=str(error))
+        return
     kept = _kept(store, trained.id, probing)
     reason, groups = "", store.load(f"probes/{trained.id}") if kept.done else {}
     try:
@@ -156,11 +162,24 @@ def _probe(probing: _Probing, file: Path) -> None:
     except DataError as error:
         # A network whose states explode on some trial cannot be probed; that is a finding.
         reason = str(error)
+    done = [*kept.done, *map(_revised, kept.missing)]
+    _keep(store, trained.id, probing, groups=groups, done=done, reason=reason)
+
+
+def _keep(
+    store: ResultFolder,
+    name: str,
+    probing: _Probing,
+    *,
+    groups: dict[str, xr.Dataset],
+    done: Sequence[str],
+    reason: str,
+) -> None:
+    """Write the probes of a network with an account of what was asked."""
     known = {_revised(probe) for probe in PROBES}
-    which = sorted({*kept.done, *map(_revised, kept.missing)} & known)
-    request = json.dumps(probing.terms | {"which": which}, sort_keys=True)
+    request = json.dumps(probing.terms | {"which": sorted({*done} & known)}, sort_keys=True)
     account = xr.Dataset(attrs={"reason": reason, "request": request})
-    store.save(f"probes/{trained.id}", groups | {"account": account})
+    store.save(f"probes/{name}", groups | {"account": account})
 
 
 class Probed(NamedTuple):

@@ -111,7 +111,7 @@ def probe_network(
             raise SettingsError(
                 "probe", rule=f"be one of {', '.join(PROBES)}", received=name, remedy="Choose among these"
             )
-    network, task = trained.network, _reach(trained.task)
+    network, task = trained.network, check_task(trained.task)
     trials = task.condition_trials()
     parts: dict[str, Callable[[], dict[str, Result]]] = {
         "mechanism": lambda: _mechanism(network, task, seed),
@@ -145,7 +145,12 @@ def probe_network(
     return results
 
 
-def _reach(task: AbstractTask) -> DelayedReach:
+def check_task(task: AbstractTask) -> DelayedReach:
+    """The task, if it is one that can be probed.
+
+    Raises:
+        SettingsError: for any other.
+    """
     if not isinstance(task, DelayedReach):
         raise SettingsError(
             "task",
