@@ -218,7 +218,9 @@ def test_noise_curves_start_at_nothing_and_the_thick_line_is_their_mean(tmp_path
 
 def test_the_border_of_trained_delays_is_drawn_and_told(tmp_path):
     """Delays of 0 part nothing, those beyond the first switch cannot be seen; the caption says what it is."""
-    probes = gathered(tmp_path, mechanism_table(["mixed"] * 4))
+    probes = gathered(tmp_path, mechanism_table(["mixed"] * 4), files=False)
+    switched = {f"n{k}": with_verdict("mixed", 0.5)["target_switch"] for k in range(4)}
+    probes = replace(probes, overlaid={**probes.overlaid, "target_switch": switched})
     parts = {name: (caption, draw) for _, (name, _, caption, draw) in probe_figures(probes, 0.5)}
     caption, draw = parts["switch"]
     assert "Dotted: the shortest delay with which some were trained (100 ms)" in caption
