@@ -51,7 +51,7 @@ def advance(
     mesh, layout = _layout(members, settings.batch_size, task, settings.memory_gb)
     padded = _padded(members, mesh)
     done = _advance(padded, start, stop, task=task, settings=settings, mesh=mesh, layout=layout)
-    advanced: MemberState = _unpadded(done, members)
+    advanced: MemberState = _unpadded(done, members, mesh)
     return advanced
 
 
@@ -100,7 +100,7 @@ def validate(
     # depends on how outputs come together from the devices.
     measured = [_measure(task, member, trials) for member in np.asarray(outputs)[: members[0].phase.shape[0]]]
     noted: MemberState = _noted(
-        _unpadded(done, members), members[0].phase, jax.tree.map(_stacked, *measured), update
+        _unpadded(done, members, mesh), members[0].phase, jax.tree.map(_stacked, *measured), update
     )
     return noted
 
@@ -160,34 +160,47 @@ def _layout(
     return mesh, Layout(mesh.shape["share"], segments)
 
 
+def _places(n_members: int, n_rows: int) -> tuple[int, ...]:
+    """Which member stands where, row of devices by row; -1 is nobody.
+
+    As many for each row as can be, so that no device waits while another has two to train. Two places at least in
+    a row: XLA takes a loop around a single one apart and adds up in another order, so that a member alone got
+    other round-off than one among neighbours.
+    """
+    n_places = max(2, -(-n_members // n_rows))
+    rows = np.array_split(np.arange(n_members), n_rows)
+    return tuple(int(k) for row in rows for k in [*row, *([-1] * (n_places - len(row)))])
+
+
 # The axis member changes its length in these four, which a shape checker would take for a mistake.
 def _padded(members: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Equally many members for each row of devices; the last is repeated, out of the race, and takes no time.
+    """The members in their places, before the program that trains them begins.
 
-    Two at least, and filled up before the program that trains them begins: XLA takes a loop around a single one
-    apart and adds up in another order, so that a member alone got other round-off than one among neighbours.
+    Where nobody stands the last member is repeated, out of the race, and takes no time.
     """
-    n_members, n_rows = members[0].phase.shape[0], mesh.shape["member"]
-    n_padding = n_rows * max(2, -(-n_members // n_rows)) - n_members
-    return _repeated_last(members, n_padding) if n_padding else members
-
-
-@partial(jax.jit, static_argnames="n_padding")
-def _repeated_last(members: Any, n_padding: int) -> Any:
-    padded = jax.tree.map(lambda leaf: jnp.concatenate([leaf, *([leaf[-1:]] * n_padding)]), members)
     n_members = members[0].phase.shape[0]
-    phase = jnp.where(jnp.arange(n_members + n_padding) < n_members, padded[0].phase, Phase.OUT_OF_PATIENCE)
+    places = _places(n_members, mesh.shape["member"])
+    return members if places == tuple(range(n_members)) else _placed(members, places)
+
+
+@partial(jax.jit, static_argnames="places")
+def _placed(members: Any, places: tuple[int, ...]) -> Any:
+    there = np.array(places) >= 0
+    whose = np.where(there, places, members[0].phase.shape[0] - 1)
+    padded = jax.tree.map(lambda leaf: leaf[whose], members)
+    phase = jnp.where(there, padded[0].phase, Phase.OUT_OF_PATIENCE)
     return (eqx.tree_at(lambda state: state.phase, padded[0], phase), *padded[1:])
 
 
-def _unpadded(done: Any, members: Any) -> Any:
-    n_members = members[0].phase.shape[0]
-    return done if done.phase.shape[0] == n_members else _first(done, n_members)
+def _unpadded(done: Any, members: Any, mesh: jax.sharding.Mesh) -> Any:
+    places = _places(members[0].phase.shape[0], mesh.shape["member"])
+    return _taken(done, places) if -1 in places else done
 
 
-@partial(jax.jit, static_argnames="n_members")
-def _first(done: Any, n_members: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[:n_members], done)
+@partial(jax.jit, static_argnames="places")
+def _taken(done: Any, places: tuple[int, ...]) -> Any:
+    where = np.flatnonzero(np.array(places) >= 0)
+    return jax.tree.map(lambda leaf: leaf[where], done)
 
 
 def _for_all_members(function: Callable[..., T], members: Member, *shared: Any, mesh: jax.sharding.Mesh) -> T:
