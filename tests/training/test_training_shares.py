@@ -82,7 +82,7 @@ for seeds in ([3], [3, 4], [3, 4, 5]):
         weights = [np.asarray(w) for w in done.ensemble.networks.weights().values()]
         for member, seed in enumerate(seeds):
             numbers = [w[member].tobytes().hex() for w in weights]
-            numbers.append(done.history["validation_cost"].values[member].tobytes().hex())
+            numbers += [done.history[name].values[member].tobytes().hex() for name in sorted(done.history)]
             said.append([seed, network.n_units, numbers])
 print(json.dumps(said))
 """

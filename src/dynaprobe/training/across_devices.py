@@ -95,13 +95,12 @@ def validate(
 ) -> MemberState:
     """Validate every member that is still training."""
     mesh, layout = _layout(members, trials.n_trials, task, settings.memory_gb)
-    done, outputs = _validate(_padded(members, mesh), trials, update, patience, mesh=mesh, layout=layout)
+    found = _validate(_padded(members, mesh), trials, update, patience, mesh=mesh, layout=layout)
+    done, outputs = _unpadded(found, members, mesh)
     # By a program of their own, one member at a time: within the other, sums would be compiled in an order that
     # depends on how outputs come together from the devices.
-    measured = [_measure(task, member, trials) for member in np.asarray(outputs)[: members[0].phase.shape[0]]]
-    noted: MemberState = _noted(
-        _unpadded(done, members, mesh), members[0].phase, jax.tree.map(_stacked, *measured), update
-    )
+    measured = [_measure(task, member, trials) for member in np.asarray(outputs)]
+    noted: MemberState = _noted(done, members[0].phase, jax.tree.map(_stacked, *measured), update)
     return noted
 
 
