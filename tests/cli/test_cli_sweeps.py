@@ -66,6 +66,16 @@ def test_a_table_of_results_is_shown_filtered_and_sorted(store, dynaprobe):
     assert "6 of 6 results; the first 2 are shown, --csv writes all" in out
 
 
+def test_in_a_file_every_result_is_one_line_and_headings_break_between_words(store, dynaprobe):
+    _, out, _ = dynaprobe("runs", store.folder)
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("job-")] == [f"job-{k}" for k in range(6)]
+    assert lines[0].split() == ["penalty"]
+    assert lines[1].split() == ["id", "status", "score", "activation", "rate"]
+    row = next(line for line in lines if line.startswith("job-3"))
+    assert row.split() == ["job-3", "converged", "0.3", "relu", "0"]
+
+
 def test_a_table_goes_to_csv_and_parquet(tmp_path, store, dynaprobe):
     pytest.importorskip("pyarrow")
     _, out, _ = dynaprobe("runs", store.folder, "--csv", tmp_path / "t", "--parquet", tmp_path / "t.parquet")

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from dynaprobe.cli.console import TerminalProgress
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from dynaprobe.study.sweeping import SweepReport
 
 SOME_FAILED = 1
+# Characters of a line in a file, beyond which no table is of use.
+WIDEST = 1000
 
 
 def add_to(app: typer.Typer) -> None:
@@ -120,7 +125,7 @@ def runs(
             named = path if path.suffix == suffix else path.with_name(path.name + suffix)
             progress.say(f"{len(table)} rows written to {write_table(table, named)}")
     if csv is None and parquet is None:
-        progress.console.print(_result_table(table.head(limit)))
+        _print_whole(progress.console, _result_table(table.head(limit)))
     more = (
         f"; the first {limit} are shown, --csv writes all" if len(table) > limit and not (csv or parquet) else ""
     )
@@ -209,12 +214,24 @@ def _result_table(runs: pd.DataFrame) -> Table:
     # Versions and times differ as well, and say little here.
     varied = [str(name) for name in runs if "." in str(name) and not str(name).startswith("version.")]
     varied = [name for name in varied if runs[name].map(str).nunique() > 1]
-    table = Table(title="Results", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in (*always, *varied):
-        table.add_column(name.rsplit(".", 1)[-1], overflow="fold", no_wrap=name == "id")
+        # A heading longer than what stands below it breaks between its words.
+        words = name.rsplit(".", 1)[-1].replace("_", " ")
+        longest = max((len(_shown(value)) for value in runs[name]), default=0)
+        table.add_column(words if len(words) <= longest else words.replace(" ", "\n"), overflow="fold")
     for _, row in runs.iterrows():
         table.add_row(*(_shown(row[name]) for name in (*always, *varied)))
     return table
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table as wide as it is where it goes into a file or a pipe, so that every row is one whole line."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    options = console.options.update(max_width=WIDEST)
+    Console(file=console.file, width=Measurement.get(console, options, table).maximum).print(table)
 
 
 def _shown(value: object) -> str:
