@@ -12,7 +12,7 @@ import xarray as xr
 
 from dynaprobe.report.colour import Look
 from dynaprobe.report.gather_pairs import PairContents, gather_pairs, load_shown
-from dynaprobe.report.gather_probes import ProbeContents, gather_probes, is_control, with_mechanisms
+from dynaprobe.report.gather_probes import ProbeContents, gather_probes, is_control, seen, with_mechanisms
 from dynaprobe.report.style import looks_of
 from dynaprobe.study.records import Verdict
 from dynaprobe.study.store import RunStore, read_json
@@ -174,12 +174,32 @@ def chosen_networks(networks: xr.Dataset) -> list[int]:
 
 
 def network_name(networks: xr.Dataset, k: int) -> str:
-    """How a network is called in figures: activation, penalty and seed."""
+    """How a network is called in figures: activation, penalty, seed and, on a second line where tasks differ, its
+    task. Where another network would have the same name it is called by its cell, or by its id.
+    """
+    for name_of in (_by_settings, _by_cell):
+        names = [name_of(networks, j) for j in range(networks.sizes["network"])]
+        if names.count(names[k]) == 1:
+            return names[k]
+    return str(networks["id"].values[k])
+
+
+def _by_settings(networks: xr.Dataset, k: int) -> str:
     activation = str(networks["activation"].values[k]).replace("_", " ")
     penalty = float(networks["penalty_rate"].values[k])
     # Networks trained outside a grid have no penalty to be told by, but the candidate they belong to.
     name = f"{activation}, penalty {penalty:g}" if np.isfinite(penalty) else f"{networks['cell'].values[k]}"
-    return f"{name}, seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else name
+    tasks = [seen(networks, j) for j in range(networks.sizes["network"])]
+    task = f",\n{tasks[k]}" if tasks[k] and len(set(tasks)) > 1 else ""
+    return name + _seed(networks, k) + task
+
+
+def _by_cell(networks: xr.Dataset, k: int) -> str:
+    return f"{networks['cell'].values[k]}{_seed(networks, k)}" if "cell" in networks.variables else ""
+
+
+def _seed(networks: xr.Dataset, k: int) -> str:
+    return f", seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else ""
 
 
 def _reasons(groups: Mapping[str, xr.Dataset], name: str) -> list[str]:

@@ -18,6 +18,7 @@ from dynaprobe.report.style import (
     equal_limits,
     event_word,
     mark_event,
+    name_panel,
     new_figure,
     styled,
 )
@@ -36,7 +37,7 @@ def behaviour_figure(examples: Mapping[str, xr.Dataset]) -> Figure:
         colours = direction_colours(directions_deg(example))
         _draw_paths(top, example, colours)
         _draw_speeds(bottom, example, colours)
-        top.set_title(name, loc="left", fontweight="bold")
+        name_panel(top, name)
     explained = [
         Line2D([], [], color="#555555", lw=1, label="network"),
         Line2D([], [], color="#555555", lw=0.8, ls=(0, (2, 1.5)), label="asked for"),

@@ -22,6 +22,7 @@ from dynaprobe.report.style import (
     directions_deg,
     equal_limits,
     event_word,
+    name_panel,
     new_figure,
     rate_label,
     segments_of,
@@ -53,7 +54,7 @@ def pca_figure(results: Mapping[str, PcaResult], looks: Mapping[str, Look]) -> F
             label = rate_label(result.data.attrs, "PC").partition(" ")[2]
             place.set_xlabel(f"PC {i + 1} {label}")
             place.set_ylabel(f"PC {j + 1} {label}")
-        axes[0].set_title(name, loc="left", fontweight="bold")
+        name_panel(axes[0], name)
     _draw_cumulative(grid[0, 2], results, looks)
     for axes in grid[1:, 2]:
         axes.set_axis_off()

@@ -20,6 +20,7 @@ from dynaprobe.report.style import (
     directions_deg,
     event_word,
     mark_event,
+    name_panel,
     new_figure,
     styled,
 )
@@ -65,7 +66,7 @@ def _figure(
     grid = figure.subplots(n, 2, squeeze=False, width_ratios=(1.5, 1))
     for (left, right), (side, result) in zip(grid, results.items(), strict=True):
         _draw_courses(left, result.data[name], label)
-        left.set_title(side, loc="left", fontweight="bold")
+        name_panel(left, side)
         draw_rows(right, rows(result.data))
         right.set_xlabel(f"mean {label}")
     direction_legend(figure, directions_deg(next(iter(results.values())).data), null_handles())
