@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,24 @@ from matplotlib.figure import Figure
 from synthetic_runs import RunShape, make_run
 
 from dynaprobe.core.errors import DataError
-from dynaprobe.report.gather import chosen_networks
-from dynaprobe.report.html import _windows, linked, repeat_command, write_report
-from dynaprobe.report.tables import NETWORK_COLUMNS, flat_settings, network_columns, number
+from dynaprobe.report.gather import chosen_networks, network_name
+from dynaprobe.report.html import (
+    _controls_lead,
+    _networks_lead,
+    _parted,
+    _windows,
+    linked,
+    repeat_command,
+    write_report,
+)
+from dynaprobe.report.tables import (
+    NETWORK_COLUMNS,
+    control_columns,
+    flat_settings,
+    network_columns,
+    network_rows,
+    number,
+)
 from dynaprobe.study.store import RunStore
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
@@ -155,12 +171,14 @@ def test_networks_that_failed_are_listed_with_reasons(reader, report):
 
 def test_every_figure_has_words_and_files(reader, report):
     assert len(reader.figures) >= 15
-    for svg in reader.figures:
+    shared, *drawn = reader.figures
+    assert shared["aria-hidden"] == "true"
+    for svg in drawn:
         assert svg["role"] == "img"
         assert len(svg["aria-label"]) > 80
     made = {path.stem for path in (report.path.parent / "figures").glob("*.svg")}
     assert made == {path.stem for path in (report.path.parent / "figures").glob("*.pdf")}
-    assert len(made) == len(reader.figures)
+    assert len(made) == len(drawn)
     assert report.page.count("<figcaption>") == len(made)
 
 
@@ -175,7 +193,7 @@ def test_captions_say_what_a_score_and_a_p_value_mean(reader):
         "ms around movement onset, dots at its first bin",
     ):
         assert text in reader.text
-    assert "{" not in "".join(svg["aria-label"] for svg in reader.figures)  # no field left unfilled
+    assert "{" not in "".join(svg.get("aria-label", "") for svg in reader.figures)  # no field left unfilled
 
 
 def test_every_window_is_stated():
@@ -186,7 +204,17 @@ def test_every_window_is_stated():
 
 
 def test_the_page_is_light(report):
-    assert report.path.stat().st_size < 8e6
+    assert report.path.stat().st_size < 2e6
+    figures = report.path.parent / "figures"
+    assert report.path.stat().st_size < 0.4 * sum(path.stat().st_size for path in figures.glob("*.svg"))
+
+
+def test_every_section_leads_to_its_tables(reader, report):
+    """Beside the page, so that a folder that is moved keeps its links."""
+    tables = {value for tag, _, value in reader.links if tag == "a" and value.startswith("tables/")}
+    assert tables == {f"tables/{path.name}" for path in (report.path.parent / "tables").glob("*.csv")}
+    claim = report.page[report.page.index('<section id="claim-3"') :]
+    assert "tables/associations.csv" in claim[: claim.index("</section>")]
 
 
 def test_left_out_settings_versions_sources_and_command_are_there(reader):
@@ -241,6 +269,64 @@ def test_the_network_drawn_is_the_median_of_those_that_learned():
     status = ["below_threshold", "converged", "converged", "diverged"]
     assert chosen_networks(_networks([0.1, np.nan, 0.5, 0.3], ["tanh"] * 4, status)) == [2]
     assert chosen_networks(_networks([0.1, np.nan, 0.5, 0.3], ["tanh"] * 4, ["diverged"] * 4)) == []
+
+
+def _named(**columns: list) -> xr.Dataset:
+    n = len(next(iter(columns.values())))
+    whole = {"activation": ["tanh"] * n, "penalty_rate": [0.0] * n, "id": [f"id{k}" for k in range(n)], **columns}
+    coords = {name: ("network", values) for name, values in whole.items() if name in ("id", "seed")}
+    return xr.Dataset({name: ("network", values) for name, values in whole.items() if name not in coords}, coords)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"seed": [0, 1]}, ["tanh, penalty 0, seed 0", "tanh, penalty 0, seed 1"]),
+        # One task for all needs no word.
+        (
+            {"seed": [0, 1], "visibility": ["until_go"] * 2, "delay_law": ["short"] * 2},
+            ["tanh, penalty 0, seed 0", "tanh, penalty 0, seed 1"],
+        ),
+        (
+            {"seed": [0, 0], "visibility": ["throughout", "until_go"], "delay_law": ["as set", "short"]},
+            ["tanh, penalty 0, seed 0,\ntarget throughout", "tanh, penalty 0, seed 0,\ntarget until go (short)"],
+        ),
+        # Another axis, as the number of units, is in the name of the cell.
+        (
+            {"seed": [0, 0], "cell": ["tanh, n_units 50", "tanh, n_units 200"]},
+            ["tanh, n_units 50, seed 0", "tanh, n_units 200, seed 0"],
+        ),
+        ({"seed": [0, 0], "cell": ["tanh", "tanh"]}, ["id0", "id1"]),
+        ({"activation": ["tanh", "tanh"]}, ["id0", "id1"]),
+    ],
+)
+def test_no_two_networks_share_a_name(columns, names):
+    networks = _named(**columns)
+    assert [network_name(networks, k) for k in range(2)] == names
+
+
+def test_controls_are_counted_and_listed_apart():
+    networks = _named(
+        visibility=["throughout", "throughout", "from_go", "from_go", "from_go"],
+        status=["converged", "diverged", "converged", "below_threshold", "diverged"],
+        seed=[0, 1, 0, 1, 2],
+    )
+    own, controls = _parted(networks)
+    assert (own.sizes["network"], controls.sizes["network"]) == (2, 3)
+    run = SimpleNamespace(networks=networks)
+    assert _networks_lead(run).startswith(
+        "2 networks were trained; 1 learned the task and were compared, 1 did not."
+    )
+    assert "listed apart" in _networks_lead(run)
+    assert _controls_lead(controls).startswith("3 controls were trained; 1 learned the task, 2 did not.")
+    assert [column.name for column in control_columns(controls)][:3] == ["id", "activation", "penalty_rate"]
+    assert [row.values[0].text for row in network_rows(controls, control_columns(controls))] == [
+        "id2",
+        "id3",
+        "id4",
+    ]
+    assert _parted(own)[1] is None
+    assert _controls_lead(None) == ""
 
 
 def test_a_run_in_which_nothing_learned(tmp_path, without_pdf):

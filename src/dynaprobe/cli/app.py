@@ -309,13 +309,11 @@ sweeps.add_to(app)
 
 
 def _report(run: Path, progress: TerminalProgress) -> Path:
-    from dynaprobe.report.csv_tables import write_tables
     from dynaprobe.report.html import write_report
     from dynaprobe.study.store import RunStore
 
     with progress.step("Write the report", 1) as step:
         page: Path = write_report(RunStore(run))
-        write_tables(RunStore(run))
         step.update(1)
     return page
 

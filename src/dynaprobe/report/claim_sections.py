@@ -22,6 +22,14 @@ TITLES = {
     "4": "Switched targets and new places",
     PERTURBATION: "Perturbation",
 }
+# Tables of `dynaprobe.report.csv_tables` that hold the numbers of a section.
+TABLES = {
+    "1": ("cells", "networks"),
+    "2": ("by_mechanism", "mechanism_by_forced", "networks"),
+    "3": ("by_mechanism", "associations", "networks"),
+    "4": ("by_mechanism", "associations", "networks"),
+    PERTURBATION: ("by_mechanism", "networks"),
+}
 # The paper asks no such question; users of networks do.
 _PERTURBATION_LEAD = (
     "Not a claim of the paper: how networks of each mechanism recover from pulses to their state, and what they "
@@ -43,6 +51,7 @@ class Section:
         said: the numbers behind the decision, part by part.
         table: means by mechanism; None where there are none.
         figures: in reading order.
+        tables: names of the CSV files that hold its numbers.
     """
 
     id: str
@@ -52,6 +61,7 @@ class Section:
     said: tuple[str, ...]
     table: MechanismTable | None
     figures: tuple[Any, ...]
+    tables: tuple[str, ...] = ()
 
 
 def sections(run: RunContents, figures: Sequence[Any]) -> list[Section]:
@@ -74,7 +84,8 @@ def sections(run: RunContents, figures: Sequence[Any]) -> list[Section]:
         heading = f"Claim {key}: {title[:1].lower()}{title[1:]}" if verdict and key in TITLES else title
         lead = _PERTURBATION_LEAD if key == PERTURBATION else "This run judged no claim on it."
         said = said_parts(verdict.sentence) if verdict is not None else ()
-        found.append(Section(f"claim-{key}", heading, verdict, lead, said, table, mine))
+        csv = TABLES.get(key, ())
+        found.append(Section(f"claim-{key}", heading, verdict, lead, said, table, mine, csv))
     return found
 
 

@@ -14,6 +14,7 @@ from dynaprobe.study.store import RunStore, write_atomically
 # Table by file and group. Where two hold the same name, the later one holds more.
 TABLES = {
     "networks": (("results/summary", "networks"), ("results/mechanisms", "networks")),
+    "controls": (("results/summary", "controls"),),
     "cells": (("results/summary", "cells"),),
     "recording": (("results/summary", "recording"),),
     "mechanism_by_forced": (("results/mechanisms", "confusion"),),
@@ -30,7 +31,8 @@ _FIRST = (
 def write_tables(store: RunStore) -> list[Path]:
     """Write ``report/tables/NAME.csv`` of a run, those tables that it has.
 
-    ``networks``: one row per network with everything measured of it; ``cells``: similarity by setting;
+    ``networks``: one row per network with everything measured of it; ``controls``: those of them that take part
+    in no claim; ``cells``: similarity by setting;
     ``recording``: the recording's own numbers; ``mechanism_by_forced``, ``by_mechanism``, ``associations``: what
     the claims on mechanisms rest on.
 

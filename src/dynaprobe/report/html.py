@@ -13,23 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import xarray as xr
 from markupsafe import Markup, escape
 
 from dynaprobe.report.claim_sections import disagreements, in_page_order, sections
+from dynaprobe.report.csv_tables import write_tables
 from dynaprobe.report.export import save_figure
-from dynaprobe.report.gather import RunContents, gather, learned
+from dynaprobe.report.gather import RunContents, gather
 from dynaprobe.report.gather_probes import is_control
+from dynaprobe.report.page_drawings import Drawings
 from dynaprobe.report.pair_page import pair_context
 from dynaprobe.report.reading_order import DETAIL, missing_figures, report_figures
-from dynaprobe.report.tables import failed_networks, flat_settings, network_columns, network_rows, recording_row
+from dynaprobe.report.tables import (
+    control_columns,
+    failed_networks,
+    flat_settings,
+    network_columns,
+    network_rows,
+    recording_row,
+)
 from dynaprobe.report.tables_probes import CELL_COLUMNS, cell_rows
 from dynaprobe.study.store import RunStore, write_atomically
 
 # What a run worked out from the recording, beside the settings it was given.
 RESOLVED = ("resolved_comparison", "timing_facts", "mapping")
 MARKS = {"supported": "✓", "opposed": "✗", "undecided": "?", "not tested": "–"}
-# Figures stand a little larger on the screen than in print, where one reads from nearer.
-SCREEN_SCALE = 1.25
 _DOI = re.compile(r"doi:\s?(10\.\d{4,}/[^\s,;)]*[^\s,;.)])")
 
 
@@ -44,7 +52,7 @@ class _Drawn:
 
 
 def write_report(store: RunStore) -> Path:
-    """Write ``report/index.html`` and ``report/figures/NAME.svg`` and ``.pdf`` of a run.
+    """Write ``report/index.html`` of a run, ``report/figures/NAME.svg`` and ``.pdf``, ``report/tables/NAME.csv``.
 
     The page works offline: styles, script and figures are inside. The same run gives the same bytes. What the run
     does not hold is said in words.
@@ -60,23 +68,19 @@ def write_report(store: RunStore) -> Path:
     """
     run = gather(store)
     folder = store.path("report")
-    drawn = []
+    drawings, drawn = Drawings(), []
     for k, figure in enumerate(in_page_order(run, list(report_figures(run))), start=1):
-        svg = save_figure(figure.draw(), folder / "figures", figure.name)
-        label = f"{figure.title}. {figure.caption}"
+        made = figure.draw()
+        svg = save_figure(made, folder / "figures", figure.name)
+        shown = drawings.add(made, svg, f"{figure.title}. {figure.caption}")
         place = DETAIL if run.pairs is not None else figure.section
-        drawn.append(_Drawn(figure.name, figure.title, figure.caption, inline_svg(svg, label), place, k))
-    page = _environment().get_template("study.html.j2").render(**_context(run, drawn))
+        drawn.append(_Drawn(figure.name, figure.title, figure.caption, shown, place, k))
+    tables = {path.stem: f"tables/{path.name}" for path in write_tables(store)}
+    if run.pairs is not None and store.path("results", "pairs.csv").is_file():
+        tables["pairs"] = "../results/pairs.csv"
+    context = _context(run, drawn) | {"tables": tables, "shared": drawings.shared, "drawing_css": drawings.css}
+    page = _environment().get_template("study.html.j2").render(**context)
     return write_atomically(folder / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
-
-
-def inline_svg(svg: str, label: str) -> Markup:
-    """An ``<svg>`` for a page: named for screen readers, at most `SCREEN_SCALE` times its print size."""
-    head, rest = svg[: svg.index(">") + 1], svg[svg.index(">") + 1 :]
-    width_pt = float(re.search(r'\bwidth="([\d.]+)pt"', head).group(1))  # type: ignore[union-attr]
-    head = re.sub(r'\s(?:width|height|xmlns(?::xlink)?|version)="[^"]*"', "", head)
-    named = f'<svg role="img" aria-label="{escape(label)}" style="width: {width_pt * SCREEN_SCALE:.0f}pt"'
-    return Markup(named + head.removeprefix("<svg") + rest)
 
 
 def linked(text: str) -> Markup:
@@ -110,6 +114,7 @@ def _part(name: str) -> Markup:
 def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
     manifest = run.manifest
     claims = sections(run, drawn) if run.pairs is None else []
+    own, controls = _parted(run.networks)
     told = {figure.name for section in claims for figure in section.figures}
     return {
         "css": _part("study.css"),
@@ -130,13 +135,16 @@ def _context(run: RunContents, drawn: list[_Drawn]) -> dict[str, Any]:
         "missing": [*run.missing, *missing_figures(run)],
         "networks_lead": _networks_lead(run),
         "columns": network_columns(run.networks) if run.networks is not None else [],
-        "rows": network_rows(run.networks) if run.networks is not None else [],
+        "rows": network_rows(own) if own is not None else [],
+        "controls_lead": _controls_lead(controls),
+        "control_columns": control_columns(controls) if controls is not None else [],
+        "controls": network_rows(controls, control_columns(controls)) if controls is not None else [],
         "recording_row": recording_row(run.recording, run.networks)
         if run.recording is not None and run.networks is not None
         else [],
         "cell_columns": CELL_COLUMNS,
         "cells": cell_rows(run.networks) if run.networks is not None else [],
-        "failed": failed_networks(run.networks) if run.networks is not None else [],
+        "failed": failed_networks(own) if own is not None else [],
         "figures_lead": _figures_lead(run),
         "figures": [figure for figure in drawn if figure.name not in told],
         "settings": flat_settings(manifest.get("settings", {}))
@@ -234,28 +242,41 @@ def _steps(run: RunContents) -> list[str]:
     return []
 
 
+def _parted(networks: xr.Dataset | None) -> tuple[xr.Dataset | None, xr.Dataset | None]:
+    """Networks that take part in the claims, and controls; None where there are none."""
+    if networks is None:
+        return None, None
+    controls = is_control(networks)
+    return networks.isel(network=~controls), networks.isel(network=controls) if controls.any() else None
+
+
 def _networks_lead(run: RunContents) -> str:
-    if run.networks is None:
+    own, controls = _parted(run.networks)
+    if own is None:
         return "The run holds no table of networks."
-    n, n_failed = run.networks.sizes["network"], len(failed_networks(run.networks))
+    n, n_failed = own.sizes["network"], len(failed_networks(own))
+    aside = " Controls are counted and listed apart, below." if controls is not None else ""
     if n_failed == n:
-        return f"{n} networks were trained; none learned the task, so nothing was compared."
-    n_controls = int((is_control(run.networks) & learned(run.networks)).sum())
-    aside = (
-        f" {n_controls} of those that learned see their target only from the go cue on: they are controls of the "
-        "probes and were not compared."
-        if n_controls
-        else ""
-    )
+        return f"{n} networks were trained; none learned the task, so nothing was compared.{aside}"
     return (
-        f"{n} networks were trained; {n - n_failed} learned the task"
-        f"{'' if n_controls else ' and were compared'}, {n_failed} did not.{aside} "
-        "Pressing a heading sorts the table. A dash stands where there is no number."
+        f"{n} networks were trained; {n - n_failed} learned the task and were compared, {n_failed} did not."
+        f"{aside} Pressing a heading sorts the table. A dash stands where there is no number."
+    )
+
+
+def _controls_lead(controls: xr.Dataset | None) -> str:
+    if controls is None:
+        return ""
+    n, n_failed = controls.sizes["network"], len(failed_networks(controls))
+    return (
+        f"{n} controls were trained; {n - n_failed} learned the task, {n_failed} did not. They see their target "
+        "only from the go cue on and can prepare nothing: they check the probes, were not compared with the "
+        "recording and take part in no claim."
     )
 
 
 def _figures_lead(run: RunContents) -> str:
-    names = [side.name for side in run.sides if side.activation is not None]
+    names = [side.name.replace("\n", " ") for side in run.sides if side.activation is not None]
     if run.pairs is not None and run.networks is None:
         drawn = "; ".join(side.name for side in run.sides)
         return (

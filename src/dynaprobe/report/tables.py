@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,9 +119,18 @@ class Row:
     learned: bool
 
 
-def network_rows(networks: xr.Dataset) -> list[Row]:
-    """A row per network, in the order of the grid."""
-    counts, columns = learned(networks), network_columns(networks)
+# What is known of controls, which were not compared with the recording.
+_OF_CONTROLS = ("id", "activation", "penalty_rate", *PROBED, "status", "score")
+
+
+def control_columns(networks: xr.Dataset) -> tuple[Column, ...]:
+    """The columns of the table of controls."""
+    return tuple(column for column in network_columns(networks) if column.name in _OF_CONTROLS)
+
+
+def network_rows(networks: xr.Dataset, columns: Sequence[Column] | None = None) -> list[Row]:
+    """A row per network, in the order of the grid; None takes all columns of the run."""
+    counts, columns = learned(networks), network_columns(networks) if columns is None else columns
     return [
         Row(tuple(_value(networks, column, k) for column in columns), bool(counts[k]))
         for k in range(networks.sizes["network"])
