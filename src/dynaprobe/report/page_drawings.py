@@ -35,7 +35,7 @@ N_COLOURS = 256
 # What a point of a line and a marker take as text.
 _POINT, _MARKER = 14, 110
 
-_SHARED = re.compile(r'<path id="([^"]+)" (d="[^"]*"[^>]*)/>')
+_SHARED = re.compile(r'<path id="([^"]+)" ([^>]*)/>')
 _NUMBERED = re.compile(r'(?<=\s)(x|y|width|height)="(-?\d+\.\d+)"')
 _MOVED = re.compile(r"translate\(([^)]*)\)")
 _PATH = re.compile(r'(?<=\sd=")[^"]*(?=")')
@@ -73,10 +73,10 @@ def _characters(axes: Axes) -> int:
 def _text_of(artist: Artist) -> int:
     if isinstance(artist, Line2D):
         is_line, is_marked = artist.get_linestyle() != "None", artist.get_marker() not in ("None", "", None)
-        return (_POINT * is_line + _MARKER * is_marked) * np.size(artist.get_xdata())
+        return int(np.size(artist.get_xdata())) * (_POINT * is_line + _MARKER * is_marked)
     if isinstance(artist, Collection):
-        n_points = sum(len(path.vertices) for path in artist.get_paths())
-        return _POINT * n_points + _MARKER * max(len(artist.get_offsets()), len(artist.get_paths()))
+        n_points = sum(np.shape(path.vertices)[0] for path in artist.get_paths())
+        return _POINT * n_points + _MARKER * max(np.shape(artist.get_offsets())[0], len(artist.get_paths()))
     return _MARKER
 
 
@@ -126,8 +126,8 @@ class Drawings:
     def shared(self) -> Markup:
         """Letters and markers of all figures, to stand before the first of them; nothing of it is seen."""
         paths = "".join(f'<path id="{name}" {drawn}/>' for drawn, name in self._shared.items())
-        hidden = '<svg class="shared" width="0" height="0" aria-hidden="true"><defs>'
-        return Markup(f"{hidden}{paths}</defs></svg>") if paths else Markup("")
+        head = '<svg class="shared" width="0" height="0" aria-hidden="true"><defs>'
+        return Markup(f"{head}{paths}</defs></svg>") if paths else Markup("")
 
     @property
     def css(self) -> Markup:
