@@ -75,8 +75,9 @@ def _text_of(artist: Artist) -> int:
         is_line, is_marked = artist.get_linestyle() != "None", artist.get_marker() not in ("None", "", None)
         return int(np.size(artist.get_xdata())) * (_POINT * is_line + _MARKER * is_marked)
     if isinstance(artist, Collection):
-        n_points = sum(np.shape(path.vertices)[0] for path in artist.get_paths())
-        return _POINT * n_points + _MARKER * max(np.shape(artist.get_offsets())[0], len(artist.get_paths()))
+        n_points = sum(int(np.size(path.vertices)) // 2 for path in artist.get_paths())
+        n_marks = max(int(np.size(artist.get_offsets())) // 2, len(artist.get_paths()))
+        return _POINT * n_points + _MARKER * n_marks
     return _MARKER
 
 
