@@ -85,49 +85,82 @@ class Estimate:
 
 
 def unit_influences(
-    first: Float[np.ndarray, " draw"],
-    second: Float[np.ndarray, " draw"],
-    both: Float[np.ndarray, " draw"],
+    whole: Float[np.ndarray, " draw"],
+    first: Float[np.ndarray, "draw half"],
+    second: Float[np.ndarray, "draw half"],
+    both: Float[np.ndarray, "draw half other"],
     *,
     kept: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
-    """Influences of the units of two sides, from what halving them changes.
+    """Influences of the units of two sides, from the scores of both halves of their units.
 
-    Random halves without replacement scatter about the whole as the whole scatters about its expectation:
-    ``1 / (n / 2) - 1 / n = 1 / n`` (Shao & Wu 1989). What rests on units of one side and of the other together
-    (all of the score, where two samples of one population are compared) is then in the scatter of either side, and
-    has to be counted once. Halving both shows it: ``I = var(both - first - second)``. The influences of either
-    side are its changes about their mean over ``sqrt(draws - 1)``, scaled so that the squares of both add to
-    ``max(V_1 + V_2 - I, V_1, V_2)``, V the variances of the changes.
+    A score is a sum of parts that rest on one unit, on two, and so on (Efron & Stein 1981, Annals of Statistics
+    9:586). With s_0, s_1 the scores of the two halves of a side and s that of all its units, over random halvings,
+
+        A = mean(((s_0 - s_1) / 2)^2)    holds the variance of parts of d units 2^(d - 1) times,
+        B = var((s_0 + s_1) / 2 - s)     holds it once less,
+
+    so that ``V = A - B`` counts all once. It is taken to be at least A / 2, as it is with d up to 2, for B is known
+    from few draws. What rests on a unit of one side and one of the other (most of the score, where two samples of
+    one population are compared) is in V of either side. It is what halving both shows,
+    ``I = mean(((s_00 - s_01 - s_10 + s_11) / 4)^2)``, and is taken out once. The influences of either side are its
+    ``(s_0 - s_1) / 2``, scaled so that the squares of both add to ``max(V_1 + V_2 - I, V_1, V_2)``.
+
+    The noise of trials that every unit has of its own is in here: other units are other noise as well.
 
     Args:
-        first, second, both: changes of the score when the units of one side, of the other, and of both are halved.
+        whole: scores of all units, in the trials of every draw.
+        first, second: scores of either half of the units of one side with all units of the other.
+        both: scores of either half of the one with either half of the other.
         kept: for either side the variance of a mean over several choices of its units, over that of one choice.
     """
-    parts = [changes.var(ddof=1) for changes in (first, second, both - first - second)]
-    total = parts[0] + parts[1]
-    scale = max(total - parts[2], parts[0], parts[1]) / total if total > 0 else 1.0
+    contrasts = [(scores[:, 0] - scores[:, 1]) / 2 for scores in (first, second)]
+    spreads = [float((contrast**2).mean()) for contrast in contrasts]
+    curved = [float((scores.mean(axis=1) - whole).var(ddof=1)) for scores in (first, second)]
+    parts = [max(spread - bend, spread / 2) for spread, bend in zip(spreads, curved, strict=True)]
+    shared = float((((both[:, 0, 0] - both[:, 0, 1] - both[:, 1, 0] + both[:, 1, 1]) / 4) ** 2).mean())
+    total = sum(parts)
+    once = max(total - shared, *parts) / total if total > 0 else 1.0
     one, other = (
-        (changes - changes.mean()) * np.sqrt(share * scale / (changes.size - 1))
-        for changes, share in zip((first, second), kept, strict=True)
+        contrast * np.sqrt(share * once * (part / spread if spread > 0 else 1.0) / contrast.size)
+        for contrast, spread, part, share in zip(contrasts, spreads, parts, kept, strict=True)
     )
     return one, other
 
 
-def halving_influences(table: Float[np.ndarray, "split half other"], axis: int) -> Float[np.ndarray, " split"]:
+def halving_influences(
+    table: Float[np.ndarray, "split half other"], axis: int, *, of_units: float = 0.0
+) -> Float[np.ndarray, " split"]:
     """Influences of the trials of one side.
 
     A mean over all trials is the mean of both halves, and half the difference of two halves has, over halvings,
     the variance that the mean over all has over samples of trials: ``1 / (T / 2) - 1 / T = 1 / T``. Of K halvings
-    each gives ``(s_0 - s_1) / (2 sqrt(K))``.
+    each gives ``(s_0 - s_1) / (2 sqrt(K))``. Of the sum of their squares V only ``max(V - of_units, 0)`` is kept:
+    noise that every unit has of its own is a matter of the units as well, and would otherwise count twice (as in
+    any crossed design: Owen 2007, Annals of Applied Statistics 1:386).
 
     Args:
         table: score of either half of one side with either half of the other, in every halving.
         axis: 1 for the halves of the first side, 2 for those of the second.
+        of_units: variance that is known to the influences of the units; see `noise_of_units`.
     """
     halves = table.mean(axis=3 - axis)
     influences: np.ndarray = (halves[:, 0] - halves[:, 1]) / (2 * np.sqrt(len(table)))
-    return influences
+    total = float((influences**2).sum())
+    return influences * np.sqrt(max(1 - of_units / total, 0.0)) if total > 0 else influences
+
+
+def noise_of_units(crosses: Float[np.ndarray, "draw half cross"]) -> float:
+    """Variance that rests on units and trials together: each unit's own noise, which other units do not share.
+
+    With d half the difference of the scores of a half of the units in one half of the trials and in the other, it
+    is ``mean(((d_0 - d_1) / 2)^2)`` over halvings of the units: noise that all units share is alike in d_0 and d_1.
+
+    Args:
+        crosses: scores of either half of the units, in the one and in the other half of the trials.
+    """
+    changes = (crosses[..., 0] - crosses[..., 1]) / 2
+    return float((((changes[:, 0] - changes[:, 1]) / 2) ** 2).mean())
 
 
 def member_influences(values: Float[np.ndarray, " member"]) -> Float[np.ndarray, " member"]:
@@ -152,7 +185,7 @@ def interval(estimate: Estimate, measure: Measure, *, level: float) -> tuple[flo
         # On the end itself there is no slope.
         return max(s - reach, measure.least), min(s + reach, measure.most)
     if not np.isfinite(below):
-        return (s - reach, s + reach) if not np.isfinite(above) else _one_sided(s, above, reach)
+        return (s - reach, s + reach) if not np.isfinite(above) else _one_sided(s, measure.most, reach)
     # With q the share of the range below the score, odds q / (1 - q) are multiplied and divided by the same
     # factor.
     # In logarithms, so that a score beside an end of the range overflows nothing.
@@ -163,6 +196,8 @@ def interval(estimate: Estimate, measure: Measure, *, level: float) -> tuple[flo
     return min(float(low), s), max(float(high), s)
 
 
-def _one_sided(s: float, above: float, reach: float) -> tuple[float, float]:
-    most, exponent = s + above, min(reach / above, LARGEST_EXPONENT)
-    return float(most - above * np.exp(exponent)), float(most - above * np.exp(-exponent))
+def _one_sided(s: float, most: float, reach: float) -> tuple[float, float]:
+    above = most - s
+    exponent = min(reach / above, LARGEST_EXPONENT)
+    # Round-off must neither leave the score outside nor pass the end.
+    return float(most - above * np.exp(exponent)), min(max(float(most - above * np.exp(-exponent)), s), most)

@@ -21,6 +21,7 @@ from dynaprobe.study.estimate import (
     halving_influences,
     interval,
     member_influences,
+    noise_of_units,
     unit_influences,
 )
 from dynaprobe.study.parting import chance_of
@@ -242,35 +243,41 @@ def _estimate(first: Sequence[Side], second: Sequence[Side], known: _Scores, *, 
 def _of_populations(a: Side, b: Side, *, same_trials: bool) -> Estimate:
     """The score of two populations, with what it owes to groups of units and to halvings of the trials of both."""
     table = scores_of_halves(a, b)
-    value = float(table[:, [0, 1], [1, 0]].mean())
+    crossed = table[:, [0, 1], [1, 0]]
+    value = float(crossed.mean())
     if same_trials:
         # Leaving a unit out of one of two equal sides is not another sample of both.
         return Estimate(value, {}, {})
-    units = _halved_units(a, b, table[:, [0, 1], [1, 0]].mean(axis=1))
-    influences = {f"units_{side}": found for side, found in zip(("first", "second"), units, strict=True)}
-    dof = {source: float(found.size - 1) for source, found in influences.items()}
-    for axis, (name, side) in enumerate((("trials_first", a), ("trials_second", b)), start=1):
+    whole = np.array([crossed[split].mean() for split, _ in a.halved])
+    first, second, both = _halved_units(a, b)
+    units = unit_influences(whole, first.mean(axis=-1), second.mean(axis=-1), both, kept=(a.kept, b.kept))
+    influences = dict(zip(("units_first", "units_second"), units, strict=True))
+    for axis, (name, side, crosses) in enumerate((("first", a, first), ("second", b, second)), start=1):
         if side.sample.has_trials:
-            influences[name] = halving_influences(table, axis)
-            dof[name] = float(len(table))
-    return Estimate(value, influences, dof)
+            influences[f"trials_{name}"] = halving_influences(table, axis, of_units=noise_of_units(crosses))
+    return Estimate(value, influences, {source: float(found.size) for source, found in influences.items()})
 
 
 def _halved_units(
-    a: Side, b: Side, whole: Float[np.ndarray, " split"]
-) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
-    """Influences of the units of both sides: what halving those of one, of the other and of both changes."""
+    a: Side, b: Side
+) -> tuple[
+    Float[np.ndarray, "draw half cross"], Float[np.ndarray, "draw half cross"], Float[np.ndarray, "draw half other"]
+]:
+    """Scores with the units of one side halved, of the other, and of both.
 
-    def score(x: tuple[Any, Any], y: tuple[Any, Any]) -> float:
-        return (a.measure.compare(x[0], y[1]) + a.measure.compare(x[1], y[0])) / 2
+    Those of one side stand apart for both crosses: its one half of the trials with the other's other half, and its
+    other half with the other's one.
+    """
 
-    changes = np.array(
-        [
-            np.array([score(x, b.halves[split]), score(a.halves[split], y), score(x, y)]) - whole[split]
-            for (split, x), (_, y) in zip(a.halved, b.halved, strict=True)
-        ]
-    )
-    return unit_influences(*changes.T, kept=(a.kept, b.kept))
+    def crosses(x: tuple[Any, Any], y: tuple[Any, Any]) -> list[float]:
+        return [a.measure.compare(x[0], y[1]), a.measure.compare(x[1], y[0])]
+
+    first, second, both = [], [], []
+    for (split, of_a), (_, of_b) in zip(a.halved, b.halved, strict=True):
+        first.append([crosses(x, b.halves[split]) for x in of_a])
+        second.append([crosses(a.halves[split], y) for y in of_b])
+        both.append([[np.mean(crosses(x, y)) for y in of_b] for x in of_a])
+    return np.array(first), np.array(second), np.array(both)
 
 
 def n_copies(first: Sequence[Side], second: Sequence[Side]) -> int:

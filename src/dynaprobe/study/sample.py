@@ -24,7 +24,7 @@ class PairSettings(Settings):
         measures: names of the measures; none takes all.
         n_units: units of every population in every comparison; None takes as many as the smallest has.
         n_splits: random halvings of the trials behind every score, each with its own choice of units.
-        n_halvings: halvings of the units of either side behind every interval.
+        n_halvings: random halvings of the units of either side behind every interval; both halves are scored.
         n_floor: surrogates of either side behind every floor.
         n_regroupings: random regroupings of the units of both sides behind every test that parts them.
         n_simulations: simulated repeats of an experiment behind every statement about power.
@@ -34,7 +34,7 @@ class PairSettings(Settings):
     measures: tuple[str, ...] = ()
     n_units: Annotated[int, Field(ge=2)] | None = None
     n_splits: Annotated[int, Field(ge=1)] = 5
-    n_halvings: Annotated[int, Field(ge=3)] = 20
+    n_halvings: Annotated[int, Field(ge=3)] = 10
     n_floor: Annotated[int, Field(ge=2)] = 60
     n_regroupings: Annotated[int, Field(ge=19)] = 199
     n_simulations: Annotated[int, Field(ge=100)] = 2000
@@ -172,18 +172,24 @@ class Side:
         return float(np.mean([_both_ways(self.measure, first, second) for first, second in self.halves]))
 
     @cached_property
-    def halved(self) -> list[tuple[int, tuple[Any, Any]]]:
-        """Half of the units of a split in both halves of its trials, prepared, and the split, draw by draw.
+    def halved(self) -> list[tuple[int, list[tuple[Any, Any]]]]:
+        """The split, and both halves of its units in both halves of its trials, prepared, draw by draw.
 
-        The draws are the sample's own, so that they are the same in every pair.
+        The draws are the sample's own, so that they are the same in every pair. Of an odd number of units one is in
+        neither half, for two halves of unequal size would differ by that alone.
         """
         found = []
+        n_half = self.plan.n_units // 2
         for draw in range(self.plan.settings.n_halvings):
             split = draw % self.n_splits
             rng = generator(self.plan.seed, "pairs", "halved", self.sample.name, draw)
-            chosen = np.sort(rng.permutation(self.units(split))[: self.plan.n_units // 2])
-            first, second = (self.measure.prepare(half.isel(unit=chosen)) for half in self.sample.halves[split])
-            found.append((split, (first, second)))
+            order = rng.permutation(self.units(split))
+            parts = []
+            for chosen in (order[:n_half], order[n_half : 2 * n_half]):
+                halves = self.sample.halves[split]
+                first, second = (self.measure.prepare(half.isel(unit=np.sort(chosen))) for half in halves)
+                parts.append((first, second))
+            found.append((split, parts))
         return found
 
     @property
