@@ -15,7 +15,7 @@ from dynaprobe.study.store import RunStore, read_tree
 QUICK = [
     word
     for change in (
-        'pairs.measures=["procrustes_distance", "cka"]', "pairs.n_splits=1", "pairs.n_halvings=4",
+        'pairs.measures=["procrustes_distance", "cka"]', "pairs.n_splits=1", "pairs.n_halvings=3",
         "pairs.n_floor=4", "pairs.n_regroupings=19", "comparison.n_splits=1", "comparison.n_floor=4",
         "comparison.n_chance=20", "comparison.n_surrogates=2", 'comparison.families=["T", "TNC"]',
         "comparison.units.n_permutations=19", "comparison.units.n_latency_null=19",

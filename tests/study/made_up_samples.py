@@ -9,7 +9,7 @@ from dynaprobe.core.rates import make_rates
 from dynaprobe.study.sample import PairSettings, Plan, Sample
 
 N_CONDITIONS, N_TIMES = 6, 24
-QUICK = PairSettings(n_splits=2, n_halvings=6, n_floor=6, n_regroupings=19, n_simulations=400)
+QUICK = PairSettings(n_splits=2, n_halvings=4, n_floor=6, n_regroupings=19, n_simulations=400)
 
 
 def latents(seed: int, n: int = 6) -> np.ndarray:

@@ -130,7 +130,7 @@ def test_what_is_not_tested_is_said_with_the_reason():
     said = apart_sentences(compared(*nets, recorded, averages, twin), level=0.95)
     assert said[-1].text == "Whether these can be told apart was not tested."
     assert "nets and rec: one population against several networks" in said[-1].details
-    assert "avg and rec: one of them has no trials to halve" in said[-1].details
+    assert "avg and rec: avg has no trials to halve" in said[-1].details
     assert "rec and twin: they hold some of the same units" in said[-1].details
 
 

@@ -5,7 +5,7 @@ Where the paper is silent, a caption says "our choice". Numbers come from the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ Results = Mapping[str, Any]
 EVENT_PHRASES = {"target_on": "target onset", "go_cue": "the go cue", "move_onset": "movement onset"}
 
 
-def listed(words: list[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else "none"
 
@@ -51,6 +51,16 @@ _CEILING = (
 )
 
 
+_RENDERED = (
+    "Networks are rendered as spiking recordings (Poisson spikes; each unit's rates mapped onto the range of a "
+    "recorded PSTH; as many trials as the median session holds of a condition). "
+)
+
+
+def _rate_unit(data: xr.Dataset) -> str:
+    return str((data["mean"].attrs or data.attrs).get("rate_unit", "spikes/s"))
+
+
 def psth(sides: Mapping[str, xr.Dataset]) -> str:
     """Of the PSTHs."""
     counts = []
@@ -60,11 +70,16 @@ def psth(sides: Mapping[str, xr.Dataset]) -> str:
         counts.append(f"{data.sizes['unit']} units{trials} ({name})")
     steps = [line for line in str(_first(sides)["mean"].attrs.get("preprocessing", "")).split("\n") if line]
     done = f" Preprocessing, the same on both sides: {'; '.join(steps)}." if steps else ""
+    is_split = any("segment" in data.coords for data in sides.values())
+    has_trials = any("sem" in data for data in sides.values())
     return (
-        "Rates of single units averaged over the trials of each condition, with the standard error as a band, "
-        f"in spikes/s, around two events (the time axis is broken between them). {listed(counts)}.{done} "
-        "Networks are rendered as spiking recordings (Poisson spikes; each unit's rates mapped onto the range of "
-        "a recorded PSTH; as many trials as the median session holds of a condition). Units: in each row the "
+        "Rates of single units averaged over the trials of each condition, "
+        + ("with the standard error as a band, " if has_trials else "")
+        + f"in {listed(list(dict.fromkeys(_rate_unit(data) for data in sides.values())))}"
+        + (", around two events (the time axis is broken between them). " if is_split else ". ")
+        + f"{listed(counts)}.{done} "
+        + (_RENDERED if has_trials else "")
+        + "Units: in each row the "
         "member of one of the first motifs that is most like its prototype (next figure); where there is no "
         "gallery, units evenly spaced in rank among the half that is modulated most. Rendering and units are our "
         "choice."

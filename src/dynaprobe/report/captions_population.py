@@ -31,10 +31,19 @@ def dimensionality(results: Results) -> str:
     return (
         "Participation ratio of the soft-normalised rates over conditions and times: 1 when one direction holds "
         f"all variance. Thick: {s.get('level', 0):.0%} percentile interval over {s.get('n_bootstrap')} bootstraps "
-        "of the units (pairs of one unit drawn twice are not counted as pairs). Thin: interval over trials, from "
-        f"{s.get('n_halvings')} random halvings. Open: without the estimation noise, from cross-covariances of "
-        "the halves. Gao et al. (2017); intervals and noise correction are our choice."
-        f"{failures(results)}"
+        f"of the units (pairs of one unit drawn twice are not counted as pairs).{_trials_of_dimensionality(results)} "
+        f"Gao et al. (2017); intervals and noise correction are our choice.{failures(results)}"
+    )
+
+
+def _trials_of_dimensionality(results: Results) -> str:
+    """What halvings of the trials add, where there are any."""
+    n_halvings = max(int(result.settings.get("n_halvings", 0)) for result in results.values())
+    if not n_halvings:
+        return ""
+    return (
+        f" Thin: interval over trials, from {n_halvings} random halvings. Open: without the estimation noise, from "
+        "cross-covariances of the halves."
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dynaprobe.report.captions import listed
 from dynaprobe.report.colour import Look
 from dynaprobe.report.gather_pairs import PairContents, gather_pairs, load_shown
 from dynaprobe.report.gather_probes import ProbeContents, gather_probes, is_control, seen, with_mechanisms
@@ -98,13 +99,14 @@ def gather(store: RunStore) -> RunContents:
     probes = gather_probes(store, networks, missing) if pairs is None else None
     networks = with_mechanisms(networks, probes)
     recorded = load_shown(store, "results/recording", missing, "Results of the recording")
-    missing.extend(_reasons(recorded, "the recording"))
+    missing.extend(_left_out(what, ["the recording"], reason) for what, reason in _reasons(recorded).items())
     sides = [Side(RECORDING_NAME, None, recorded)]
     for k in chosen_networks(networks) if networks is not None else ():
         assert networks is not None
         name = str(networks["id"].values[k])
         groups = load_shown(store, f"results/{name}", missing, f"Results of network {name}")
-        missing.extend(_reasons(groups, network_name(networks, k)))
+        name_shown = network_name(networks, k)
+        missing.extend(_left_out(what, [name_shown], reason) for what, reason in _reasons(groups).items())
         if groups:
             sides.append(Side(network_name(networks, k), str(networks["activation"].values[k]), groups))
     if networks is not None and len(sides) == 1:
@@ -130,6 +132,7 @@ def _alone(store: RunStore, pairs: PairContents, drawn: tuple[str, ...], missing
     if pairs.alone is None:
         return []
     sides: list[Side] = []
+    reasons: dict[tuple[str, str], list[str]] = {}
     for k, candidate in enumerate(map(str, pairs.alone["candidate"].values)):
         file = str(pairs.alone["file"].values[k])
         known = [side.name for side in sides]
@@ -142,10 +145,13 @@ def _alone(store: RunStore, pairs: PairContents, drawn: tuple[str, ...], missing
         ):
             continue
         groups = load_shown(store, file, missing, f"Results of {candidate}")
-        missing.extend(_reasons(groups, candidate))
+        for found in _reasons(groups).items():
+            reasons.setdefault(found, []).append(candidate)
         about = pairs.candidates.get(candidate, {})
         activation = str(about.get("activation")) if about.get("kind") == "networks" else None
         sides.append(Side(candidate, activation, groups))
+    # What is missing of several for one reason is said once.
+    missing.extend(_left_out(what, names, reason) for (what, reason), names in reasons.items())
     return sides
 
 
@@ -202,12 +208,16 @@ def _seed(networks: xr.Dataset, k: int) -> str:
     return f", seed {int(networks['seed'].values[k])}" if "seed" in networks.coords else ""
 
 
-def _reasons(groups: Mapping[str, xr.Dataset], name: str) -> list[str]:
+def _reasons(groups: Mapping[str, xr.Dataset]) -> dict[str, str]:
     """Why analyses of one side were left out, as the run noted it."""
     if "account" not in groups:
-        return []
-    reasons = json.loads(groups["account"].attrs.get("reasons", "{}"))
-    return [f"{what.replace('_', ' ')} of {name} was left out: {reason}" for what, reason in reasons.items()]
+        return {}
+    found: dict[str, str] = json.loads(groups["account"].attrs.get("reasons", "{}"))
+    return found
+
+
+def _left_out(what: str, names: Sequence[str], reason: str) -> str:
+    return f"{what.replace('_', ' ')} of {listed(names)} was left out: {reason}"
 
 
 def _verdicts(store: RunStore, missing: list[str]) -> tuple[Verdict, ...]:

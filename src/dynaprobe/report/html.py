@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -176,7 +176,7 @@ def _compared(run: RunContents) -> list[str]:
     if not recording:
         if run.pairs is None:
             return ["The run does not say which recording it was compared with."]
-        windows = _windows(run.manifest.get("resolved_comparison", {}))
+        windows = _windows(run.manifest.get("resolved_comparison", {}), _events(run))
         return [windows] if windows else []
     made = (
         "simulated from a teacher network of known mechanism" if recording.get("kind") == "simulated" else "given"
@@ -203,19 +203,35 @@ def _compared(run: RunContents) -> list[str]:
     return sentences
 
 
-def _windows(resolved: Mapping[str, Any]) -> str:
-    """The windows of the analyses, as they were resolved for this recording."""
+_EVENTS = {"target_on": "target onset", "move_onset": "movement onset"}
+
+
+def _events(run: RunContents) -> set[str]:
+    """The events that windows lie around: where there are averages alone, those that the averages hold."""
+    pairs = run.pairs
+    if pairs is None or any(one["kind"] != "averages" for one in pairs.candidates.values()):
+        return set(_EVENTS)
+    held = [data for _, data in run.having("psth").values()]
+    return {
+        str(event)
+        for data in held
+        for event in (data["segment"].values if "segment" in data.coords else [data["time"].attrs.get("event")])
+    }
+
+
+def _windows(resolved: Mapping[str, Any], events: Container[str] = tuple(_EVENTS)) -> str:
+    """The windows of the analyses around these events, as they were resolved for this recording."""
     kinds = {
-        "target": ("PSTHs and similarity", "target onset"),
-        "move": ("PSTHs and similarity", "movement onset"),
-        "preparatory": ("preparatory", "target onset"),
-        "peri_movement": ("peri-movement", "movement onset"),
-        "jpca": ("jPCA", "movement onset"),
+        "target": ("PSTHs and similarity", "target_on"),
+        "move": ("PSTHs and similarity", "move_onset"),
+        "preparatory": ("preparatory", "target_on"),
+        "peri_movement": ("peri-movement", "move_onset"),
+        "jpca": ("jPCA", "move_onset"),
     }
     parts = [
-        f"{title} {span[0]:g} to {span[1]:g} ms from {event}"
+        f"{title} {span[0]:g} to {span[1]:g} ms from {_EVENTS[event]}"
         for name, (title, event) in kinds.items()
-        if (span := resolved.get(f"{name}_window_ms"))
+        if event in events and (span := resolved.get(f"{name}_window_ms"))
     ]
     return f"Windows: {'; '.join(parts)}." if parts else ""
 

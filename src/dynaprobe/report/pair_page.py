@@ -27,7 +27,7 @@ PAIR_COLUMNS: tuple[Column, ...] = (
     Column("score", "Score", ".3f", "mean over halvings of the trials, half against half"),
     Column("low", "From", ".3f", "lower end of the interval"),
     Column("high", "To", ".3f", "upper end of the interval"),
-    Column("over", "Over", "", "what the interval is over: units and trials, or networks (seeds)"),
+    Column("over", "Over", "", "what the interval is over: units and, where there are any, trials; or networks (seeds)"),
     Column("floor", "Floor", ".3f", "mean of surrogates of either side against the other"),
     Column("ceiling", "Ceiling", ".3f", "the same units in other trials, mean of both sides"),
     Column("placed", "Placed", ".2f", "0 at the floor, 1 at the ceiling"),
@@ -172,7 +172,8 @@ def _scores_caption(pairs: PairContents) -> str:
         "networks where a candidate has several. Grey tick: mean of tensor-maximum-entropy surrogates of either "
         "side against the other, which share its means and covariances over times, units and conditions. Black "
         f"tick: what the same units reach in other trials, mean of both sides.{colours} "
-        f"{int(data.attrs['n_units'])} units of every population, half of the trials against the other half. "
+        f"{int(data.attrs['n_units'])} units of every population, half of the trials against the other half where "
+        "there are trials. "
         "Conditions are fixed: no interval is over them. A star marks pairs of which one holds units of "
         "the other, which are left out of it."
     )

@@ -13,7 +13,7 @@ import xarray as xr
 from dynaprobe.study.battery import groups_of
 from dynaprobe.study.candidates import Candidate
 from dynaprobe.study.common_ground import CommonGround
-from dynaprobe.study.comparison import ComparisonSettings, Population, averages_population
+from dynaprobe.study.comparison import ComparisonSettings, Population, averages_population, within
 from dynaprobe.study.describe import ANALYSES, describe, headline
 from dynaprobe.study.own_rates import softening_of
 from dynaprobe.study.progress import Step
@@ -68,9 +68,9 @@ def describe_all(
 
 
 def _of_averages(rates: xr.DataArray, settings: ComparisonSettings) -> tuple[Population, ComparisonSettings]:
-    """Averages as a population, softened in their own unit."""
+    """Averages as a population, softened in their own unit, with windows as far as they reach."""
     softening = softening_of(rates, settings.softening_hz)
-    return averages_population(rates), settings.with_changes({"softening_hz": softening})
+    return averages_population(rates), within(settings, rates).with_changes({"softening_hz": softening})
 
 
 def alone_file(name: str) -> str:

@@ -12,7 +12,7 @@ from dynaprobe.core.errors import DataError
 from dynaprobe.recordings.session import Recording, Session
 from dynaprobe.study.battery import MIN_CONDITIONS, directions_deg
 from dynaprobe.study.candidates import Candidate
-from dynaprobe.study.comparison import ComparisonSettings, Timing, resolve, timing
+from dynaprobe.study.comparison import ComparisonSettings, Timing, resolve, timing, within
 
 # Directions of two recordings this near to each other are one direction.
 SAME_DEG = 1.0
@@ -71,12 +71,15 @@ def common_ground(
         if reference in clocks
         else int(np.median([clock.n_repeats for clock in clocks.values()] or [1])),
     )
+    resolved, cut = resolve(settings, facts), []
+    if not clocks:
+        resolved, cut = _as_far_as_averages(resolved, candidates)
     return CommonGround(
-        settings=resolve(settings, facts),
+        settings=resolved,
         facts=facts,
         directions_deg=shared,
         has_recording=bool(recordings),
-        account=_account(tables, clocks, shared, facts),
+        account=(*_account(tables, clocks, shared, facts), *cut),
     )
 
 
@@ -157,6 +160,23 @@ def _directions_of_averages(candidates: Sequence[Candidate]) -> dict[str, tuple[
                 where=candidate.name,
             )
     return tables
+
+
+def _as_far_as_averages(
+    settings: ComparisonSettings, candidates: Sequence[Candidate]
+) -> tuple[ComparisonSettings, list[str]]:
+    """Windows around movement onset as far as all averages reach, and a sentence where they were cut."""
+    found = settings
+    for candidate in candidates:
+        if candidate.averages is not None:
+            found = within(found, candidate.averages)
+    if found == settings:
+        return settings, []
+    (low, high), (left, right) = found.move_window_ms, settings.move_window_ms
+    return found, [
+        f"Windows around movement onset are cut to {low:g} to {high:g} ms, of {left:g} to {right:g} ms, as far as "
+        "the averages reach."
+    ]
 
 
 def _directions_of_networks(candidates: Sequence[Candidate]) -> dict[str, tuple[float, ...]]:

@@ -242,9 +242,15 @@ def _beside_reference(lineup: Lineup, settings: CompareSettings, run: Run) -> di
 
 def _how(lineup: Lineup, plan: Plan) -> list[str]:
     """How networks became comparable, and with how many units."""
+    n_splits = plan.settings.n_splits
+    has_trials = any(candidate.averages is None for candidate in lineup.usable)
     sentences = [
-        f"{plan.n_units} units of every population are compared, drawn anew for each of "
-        f"{plan.settings.n_splits} halvings of the trials where there are more."
+        f"{plan.n_units} units of every population are compared, drawn anew "
+        + (
+            f"for each of {n_splits} halvings of the trials where there are more."
+            if has_trials
+            else f"{n_splits} times where there are more; without trials there are no halves to compare."
+        )
     ]
     if any(candidate.networks for candidate in lineup.candidates):
         sentences.append(

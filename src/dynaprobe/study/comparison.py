@@ -129,8 +129,8 @@ class Population:
 def averages_population(rates: xr.DataArray) -> Population:
     """Condition averages of which there are no trials; what needs trials, halves or errors then says so."""
     unknown = xr.full_like(rates.isel(time=0, drop=True), np.nan)
-    reason = "averages over trials are all there is"
-    return Population(rates, xr.full_like(rates, np.nan), unknown, (), {}, SingleTrials(None, reason))
+    trials = SingleTrials(None, "averages over trials are all there is", "Give the recording with its trials")
+    return Population(rates, xr.full_like(rates, np.nan), unknown, (), {}, trials)
 
 
 def timing(recording: Recording) -> Timing:
@@ -196,6 +196,26 @@ def resolve(settings: ComparisonSettings, facts: Timing) -> ComparisonSettings:
         )
     target = settings.target_window_ms or (-50.0, max(preparatory[1], dt_ms * (facts.delay_ms // dt_ms)))
     return settings.with_changes({"target_window_ms": target, "preparatory_window_ms": preparatory})
+
+
+# Windows around movement onset; what is analysed lies inside the first.
+_AROUND_MOVE = ("move_window_ms", "peri_movement_window_ms", "jpca_window_ms")
+
+
+def within(settings: ComparisonSettings, rates: xr.DataArray) -> ComparisonSettings:
+    """The settings with windows around movement onset cut to what averages around it hold.
+
+    They stay as they are for rates around another event, or where nothing would be left of one.
+    """
+    time = rates["time"]
+    if time.attrs.get("event") != "move_onset" or "segment" in rates.coords:
+        return settings
+    first_ms, stop_ms = float(time[0]), float(time[-1]) + bin_width_ms(rates)
+    cuts = {}
+    for name in _AROUND_MOVE:
+        low, high = getattr(settings, name)
+        cuts[name] = max(low, first_ms), min(high, stop_ms)
+    return settings.with_changes(cuts) if all(low < high for low, high in cuts.values()) else settings
 
 
 def _window_advice(delay_ms: float, dt_ms: float) -> str:
@@ -277,16 +297,19 @@ def score(
 def cut(rates: xr.DataArray, event: str, span_ms: Window | None) -> xr.DataArray:
     """The bins of one segment in a window."""
     assert span_ms is not None
+    known = rates["time"].attrs.get("event")
     if "segment" in rates.coords:
         chosen = rates.isel(time=rates["segment"].values == event)
-    elif rates["time"].attrs.get("event") == event:
+    elif known == event:
         chosen = rates
     else:
         raise RatesError(
             "rates",
             rule=f"be aligned to {event}",
-            received=f"{rates['time'].attrs.get('event')} alone",
-            remedy="Name what happens at 0 ms with --map arrays.event=EVENT; other events need trials",
+            received=f"{known} alone",
+            remedy="Give the recording with its trials, or averages around both events"
+            if known in ("target_on", "move_onset")
+            else "Name what happens at 0 ms with --map arrays.event=EVENT; other events need trials",
         )
     time = chosen["time"].assign_attrs(units="ms", event=event, dt_ms=bin_width_ms(rates))
     return window(chosen.assign_coords(time=time), start_ms=span_ms[0], stop_ms=span_ms[1])

@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from dynaprobe.analysis.measures import Measure
 
+UNITS = "units"
 UNITS_AND_TRIALS = "units and trials"
 NETWORKS = "networks"
 # Of which exp is still a number.
@@ -60,7 +61,8 @@ class Estimate:
     @property
     def over(self) -> str:
         """What the error is over."""
-        return NETWORKS if any(source.startswith(NETWORKS) for source in self.influences) else UNITS_AND_TRIALS
+        found = {source.partition("_")[0] for source in self.influences}
+        return NETWORKS if NETWORKS in found else UNITS if found == {UNITS} else UNITS_AND_TRIALS
 
     def minus(self, other: Estimate, *, shared: Mapping[str, str]) -> Estimate:
         """The difference to another score.
@@ -86,46 +88,58 @@ class Estimate:
 
 def unit_influences(
     whole: Float[np.ndarray, " draw"],
-    first: Float[np.ndarray, "draw half"],
-    second: Float[np.ndarray, "draw half"],
+    first: Float[np.ndarray, "draw part"],
+    second: Float[np.ndarray, "draw part"],
     both: Float[np.ndarray, "draw half other"],
     *,
+    rest: float,
     kept: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, " draw"]]:
-    """Influences of the units of two sides, from the scores of both halves of their units.
+    """Influences of the units of two sides, from the scores of parts of their units.
 
-    A score is a sum of parts that rest on one unit, on two, and so on (Efron & Stein 1981, Annals of Statistics
-    9:586). With s_0, s_1 the scores of the two halves of a side and s that of all its units, over random halvings,
+    A score is a sum of terms that rest on one unit, on two, and so on (Efron & Stein 1981, Annals of Statistics
+    9:586). With s the score of all units of a side, s_p that of a share p of them and s_0, s_1 those of two halves,
 
-        A = mean(((s_0 - s_1) / 2)^2)    holds the variance of parts of d units 2^(d - 1) times,
-        B = var((s_0 + s_1) / 2 - s)     holds it once less,
+        A = p / (1 - p) var(s_p - s)     holds the variance of terms of one unit once, of two units 1 + 1 / p times;
+        B = var((s_0 + s_1) / 2 - s)     holds none of the former, and the latter once;
 
-    so that ``V = A - B`` counts all once. It is taken to be at least A / 2, as it is with d up to 2, for B is known
-    from few draws. What rests on a unit of one side and one of the other (most of the score, where two samples of
-    one population are compared) is in V of either side. It is what halving both shows,
-    ``I = mean(((s_00 - s_01 - s_10 + s_11) / 4)^2)``, and is taken out once. The influences of either side are its
-    ``(s_0 - s_1) / 2``, scaled so that the squares of both add to ``max(V_1 + V_2 - I, V_1, V_2)``.
+    so that ``V = A - B / p`` counts either once, at least ``A / (1 + 1 / p)``. With p near 1 nearly all units are
+    there: scores of halves alone are less alike to begin with, and scatter less, for want of units. What rests on
+    a unit of one side and one of the other (most of the score, where two samples of one population are compared) is
+    in V of either side. It is what halving both shows, ``I = mean(((s_00 - s_01 - s_10 + s_11) / 4)^2)``, and is
+    taken out once. The influences of either side are its ``s_p - s`` about their mean, scaled so that the squares
+    of both add to ``max(V_1 + V_2 - I, V_1, V_2)``.
 
     The noise of trials that every unit has of its own is in here: other units are other noise as well.
 
     Args:
         whole: scores of all units, in the trials of every draw.
-        first, second: scores of either half of the units of one side with all units of the other.
+        first, second: scores of one half of the units of one side, of the other half, and of the share `rest` of
+            them, with all units of the other side.
         both: scores of either half of the one with either half of the other.
+        rest: p.
         kept: for either side the variance of a mean over several choices of its units, over that of one choice.
     """
-    contrasts = [(scores[:, 0] - scores[:, 1]) / 2 for scores in (first, second)]
-    spreads = [float((contrast**2).mean()) for contrast in contrasts]
-    curved = [float((scores.mean(axis=1) - whole).var(ddof=1)) for scores in (first, second)]
-    parts = [max(spread - bend, spread / 2) for spread, bend in zip(spreads, curved, strict=True)]
+    changes = [scores[:, 2] - whole for scores in (first, second)]
+    spreads = [float(change.var(ddof=1)) * rest / (1 - rest) for change in changes]
+    bends = [float((scores[:, :2].mean(axis=1) - whole).var(ddof=1)) for scores in (first, second)]
+    parts = [
+        max(spread - bend / rest, spread / (1 + 1 / rest)) for spread, bend in zip(spreads, bends, strict=True)
+    ]
     shared = float((((both[:, 0, 0] - both[:, 0, 1] - both[:, 1, 0] + both[:, 1, 1]) / 4) ** 2).mean())
     total = sum(parts)
     once = max(total - shared, *parts) / total if total > 0 else 1.0
     one, other = (
-        contrast * np.sqrt(share * once * (part / spread if spread > 0 else 1.0) / contrast.size)
-        for contrast, spread, part, share in zip(contrasts, spreads, parts, kept, strict=True)
+        _with_squares_of(change - change.mean(), share * once * part)
+        for change, part, share in zip(changes, parts, kept, strict=True)
     )
     return one, other
+
+
+def _with_squares_of(values: Float[np.ndarray, " element"], total: float) -> Float[np.ndarray, " element"]:
+    """The values scaled so that their squares add to `total`; as they are where all are 0 or one is missing."""
+    squares = float((values**2).sum())
+    return values * np.sqrt(total / squares) if squares > 0 else values
 
 
 def halving_influences(
@@ -146,8 +160,7 @@ def halving_influences(
     """
     halves = table.mean(axis=3 - axis)
     influences: np.ndarray = (halves[:, 0] - halves[:, 1]) / (2 * np.sqrt(len(table)))
-    total = float((influences**2).sum())
-    return influences * np.sqrt(max(1 - of_units / total, 0.0)) if total > 0 else influences
+    return _with_squares_of(influences, max(float((influences**2).sum()) - of_units, 0.0))
 
 
 def noise_of_units(crosses: Float[np.ndarray, "draw half cross"]) -> float:

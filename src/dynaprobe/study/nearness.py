@@ -11,7 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from dynaprobe.analysis.multiple_tests import holm
-from dynaprobe.study.estimate import NETWORKS, UNITS_AND_TRIALS, Estimate
+from dynaprobe.study.estimate import NETWORKS, Estimate
 from dynaprobe.study.power import Rule, simulated_power
 
 # Which way a measure that is not symmetric is read.
@@ -105,7 +105,7 @@ _SHARED = {f"{what}_reference": f"{what}_reference" for what in ("units", "trial
 
 
 def _difference(a: Estimate, b: Estimate, *, sign: int, level: float) -> dict[str, Any]:
-    found = a.minus(b, shared=_SHARED if a.over == b.over == UNITS_AND_TRIALS else {})
+    found = a.minus(b, shared={} if NETWORKS in (a.over, b.over) else _SHARED)
     value, error, dof = sign * found.value, found.error, found.total_dof
     known = error > 0 and dof > 0
     reach = float(stats.t.ppf((1 + level) / 2, dof)) * error if known else float("nan")

@@ -159,10 +159,10 @@ def _row(
         "is_rest": int(n_shared > 0 and not same_trials),
     }
     row["n_copies"] = n_copies(first, second)
-    has_trials = all(side.sample.has_trials for side in (*first, *second))
+    n_without_trials = sum(not side.sample.has_trials for side in (first[0], second[0]))
     is_single = len(first) == len(second) == 1
     n_floor = sum(draws.size for draws in floors)
-    remarks = _remarks(row, n_floor=n_floor, failed=failed, has_trials=has_trials, is_single=is_single)
+    remarks = _remarks(row, n_floor=n_floor, failed=failed, n_without_trials=n_without_trials, is_single=is_single)
     return row | {"reason": "; ".join(remarks)}
 
 
@@ -171,7 +171,7 @@ def _remarks(
     *,
     n_floor: int,
     failed: Mapping[str, int],
-    has_trials: bool,
+    n_without_trials: int,
     is_single: bool,
 ) -> Iterator[str]:
     """What a row lacks, in words."""
@@ -188,8 +188,8 @@ def _remarks(
         yield "no floor: not one surrogate has a score"
     elif n_lost:
         yield f"{n_lost} of {n_floor} surrogates have no score: left out of the floor, counted against p"
-    if not has_trials:
-        yield "no trials to halve on one side: no ceiling"
+    if n_without_trials:
+        yield f"no trials to halve on {'either' if n_without_trials > 1 else 'one'} side: no ceiling"
     elif not np.isfinite(row["ceiling"]):
         yield "no ceiling: the same units have no score with themselves in other trials"
     elif np.isfinite(row["floor"]):
@@ -248,22 +248,27 @@ def _of_populations(a: Side, b: Side, *, same_trials: bool) -> Estimate:
     if same_trials:
         # Leaving a unit out of one of two equal sides is not another sample of both.
         return Estimate(value, {}, {})
-    whole = np.array([crossed[split].mean() for split, _ in a.halved])
-    first, second, both = _halved_units(a, b)
-    units = unit_influences(whole, first.mean(axis=-1), second.mean(axis=-1), both, kept=(a.kept, b.kept))
+    whole = np.array([crossed[split].mean() for split, _ in a.parted])
+    first, second, both = _parted_units(a, b)
+    units = unit_influences(
+        whole, first.mean(axis=-1), second.mean(axis=-1), both, rest=a.rest, kept=(a.kept, b.kept)
+    )
     influences = dict(zip(("units_first", "units_second"), units, strict=True))
+    dof = {source: float(found.size - 1) for source, found in influences.items()}
     for axis, (name, side, crosses) in enumerate((("first", a, first), ("second", b, second)), start=1):
         if side.sample.has_trials:
-            influences[f"trials_{name}"] = halving_influences(table, axis, of_units=noise_of_units(crosses))
-    return Estimate(value, influences, {source: float(found.size) for source, found in influences.items()})
+            source = f"trials_{name}"
+            influences[source] = halving_influences(table, axis, of_units=noise_of_units(crosses[:, :2]))
+            dof[source] = float(len(table))
+    return Estimate(value, influences, dof)
 
 
-def _halved_units(
+def _parted_units(
     a: Side, b: Side
 ) -> tuple[
-    Float[np.ndarray, "draw half cross"], Float[np.ndarray, "draw half cross"], Float[np.ndarray, "draw half other"]
+    Float[np.ndarray, "draw part cross"], Float[np.ndarray, "draw part cross"], Float[np.ndarray, "draw half other"]
 ]:
-    """Scores with the units of one side halved, of the other, and of both.
+    """Scores of parts of the units of one side, of the other, and of halves of both.
 
     Those of one side stand apart for both crosses: its one half of the trials with the other's other half, and its
     other half with the other's one.
@@ -273,10 +278,10 @@ def _halved_units(
         return [a.measure.compare(x[0], y[1]), a.measure.compare(x[1], y[0])]
 
     first, second, both = [], [], []
-    for (split, of_a), (_, of_b) in zip(a.halved, b.halved, strict=True):
+    for (split, of_a), (_, of_b) in zip(a.parted, b.parted, strict=True):
         first.append([crosses(x, b.halves[split]) for x in of_a])
         second.append([crosses(a.halves[split], y) for y in of_b])
-        both.append([[np.mean(crosses(x, y)) for y in of_b] for x in of_a])
+        both.append([[np.mean(crosses(x, y)) for y in of_b[:2]] for x in of_a[:2]])
     return np.array(first), np.array(second), np.array(both)
 
 

@@ -102,8 +102,9 @@ def why_untested(first: Sequence[Sample], second: Sequence[Sample]) -> str:
         return "they hold the same networks"
     if len(first) > 1:
         return ""
-    if not (first[0].has_trials and second[0].has_trials):
-        return "one of them has no trials to halve"
+    lacking = [one.name for one in (first[0], second[0]) if not one.has_trials]
+    if lacking:
+        return f"{' and '.join(lacking)} {'have' if len(lacking) > 1 else 'has'} no trials to halve"
     return "they hold some of the same units" if first[0].shared_with(second[0]) else ""
 
 

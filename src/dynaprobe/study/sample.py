@@ -24,7 +24,8 @@ class PairSettings(Settings):
         measures: names of the measures; none takes all.
         n_units: units of every population in every comparison; None takes as many as the smallest has.
         n_splits: random halvings of the trials behind every score, each with its own choice of units.
-        n_halvings: random halvings of the units of either side behind every interval; both halves are scored.
+        n_halvings: random halvings of the units of either side behind every interval; both halves are scored, and
+            all units but a tenth.
         n_floor: surrogates of either side behind every floor.
         n_regroupings: random regroupings of the units of both sides behind every test that parts them.
         n_simulations: simulated repeats of an experiment behind every statement about power.
@@ -172,11 +173,11 @@ class Side:
         return float(np.mean([_both_ways(self.measure, first, second) for first, second in self.halves]))
 
     @cached_property
-    def halved(self) -> list[tuple[int, list[tuple[Any, Any]]]]:
-        """The split, and both halves of its units in both halves of its trials, prepared, draw by draw.
+    def parted(self) -> list[tuple[int, list[tuple[Any, Any]]]]:
+        """The split, and of its units both halves and all but a tenth, in both halves of its trials, draw by draw.
 
-        The draws are the sample's own, so that they are the same in every pair. Of an odd number of units one is in
-        neither half, for two halves of unequal size would differ by that alone.
+        All are prepared. The draws are the sample's own, so that they are the same in every pair. Of an odd number
+        of units one is in neither half, for two halves of unequal size would differ by that alone.
         """
         found = []
         n_half = self.plan.n_units // 2
@@ -185,12 +186,21 @@ class Side:
             rng = generator(self.plan.seed, "pairs", "halved", self.sample.name, draw)
             order = rng.permutation(self.units(split))
             parts = []
-            for chosen in (order[:n_half], order[n_half : 2 * n_half]):
+            for chosen in (order[:n_half], order[n_half : 2 * n_half], order[self._n_tenth :]):
                 halves = self.sample.halves[split]
                 first, second = (self.measure.prepare(half.isel(unit=np.sort(chosen))) for half in halves)
                 parts.append((first, second))
             found.append((split, parts))
         return found
+
+    @property
+    def _n_tenth(self) -> int:
+        return max(1, round(self.plan.n_units / 10))
+
+    @property
+    def rest(self) -> float:
+        """The share of the units that is left without a tenth."""
+        return 1 - self._n_tenth / self.plan.n_units
 
     @property
     def kept(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynaprobe.study.estimate import NETWORKS
+from dynaprobe.study.estimate import NETWORKS, UNITS, UNITS_AND_TRIALS
 from dynaprobe.study.nearness import DIRECTIONS
 
 # Below this, two digits after the point leave nothing to compare.
@@ -72,7 +72,7 @@ def _not_parted(row: Mapping[str, Any], power: float) -> str:
     ends = ", ".join(score_word(row[end], "+") for end in ("low", "high"))
     head += f" [{ends}], p = {p_word(row['p_corrected'])}"
     head += f"; a true difference of {score_word(row['found'])} would be found in {power:.0%} of simulated repeats"
-    what = "networks" if row["over"] == NETWORKS else "units and trials"
+    what = row["over"] if row["over"] in (NETWORKS, UNITS) else UNITS_AND_TRIALS
     if not np.isfinite(row["times"]):
         return f"{head}; one as small as seen would take more {what} than an honest number can be given for"
     least = f", and at least {_times(row['least_times'])}" if row["least_times"] > 1 else ""

@@ -25,11 +25,13 @@ class SingleTrials:
     Attributes:
         rates: all of them; None where the recording does not allow it.
         reason: why not.
+        remedy: what gives the analyses trials.
         left_out: units and trials that lack some time which PSTHs do without, by reason.
     """
 
     rates: Binned | None = None
     reason: str = "no single trials are at hand"
+    remedy: str = "Shorten baseline_window_ms or latency_window_ms of units to what was recorded"
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
@@ -49,7 +51,7 @@ class SingleTrials:
                 "trials",
                 rule="be at hand, as this analysis tests on them",
                 received=self.reason,
-                remedy="Shorten baseline_window_ms or latency_window_ms of units to what was recorded",
+                remedy=self.remedy,
             )
         return self._by_event[event]
 
@@ -91,4 +93,4 @@ def single_trials(
     except DataError as error:
         # Recordings that begin with the target have PSTHs all the same.
         return SingleTrials(None, str(error))
-    return SingleTrials(rates, "", rates.left_out)
+    return SingleTrials(rates, "", left_out=rates.left_out)
