@@ -223,8 +223,8 @@ def test_intervals_are_as_wide_as_they_need_be(name, n_there):
     """Eighty experiments: the error against the spread of scores, and how many intervals hold their mean."""
     scores, errors, low, high = replicates(name, 80, n_units=30, n_there=n_there)
     ratio = float(np.sqrt(np.mean(errors**2)) / scores.std(ddof=1))
-    # SAMPLING: the spread of 80 scores is known to 8 %, twice which is allowed below; above, the jackknife counts
-    # interactions of units, trials and sides more than once (Efron & Stein 1981), and larger samples more.
+    # SAMPLING: the spread of 80 scores is known to 8 %, twice which is allowed below; above, what rests on three
+    # and more units, as where directions of CCA jump, counts more than once (Efron & Stein 1981).
     assert 0.84 < ratio < 1.45
     covered = float(np.mean((low <= scores.mean()) & (scores.mean() <= high)))
     # SAMPLING: 80 intervals of 90 %, two standard errors below.

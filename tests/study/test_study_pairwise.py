@@ -112,10 +112,10 @@ def test_larger_samples_are_brought_down_to_the_number_of_units():
     assert side.half(0, 0).sizes["unit"] == 20
     assert set(side.units(0)) != set(side.units(1))
     sizes = [[first.values.shape[-1] for first, _ in parts] for _, parts in side.parted]
-    assert sizes == [[10, 10, 18]] * 4
-    assert side.rest == pytest.approx(0.9)
+    assert sizes == [[10, 10, 16]] * 4
+    assert side.rest == pytest.approx(0.8)
     odd = Side(PROCRUSTES, big, plan(21)).parted[0][1]
-    assert [first.values.shape[-1] for first, _ in odd] == [10, 10, 19]
+    assert [first.values.shape[-1] for first, _ in odd] == [10, 10, 17]
     # A mean over two choices of 20 of 60 units scatters less than one of 20, and more than all 60.
     assert side.kept == pytest.approx(20 * (1 / 60 + (1 / 20 - 1 / 60) / 2))
 

@@ -167,8 +167,8 @@ def _scores_caption(pairs: PairContents) -> str:
     level = float(data.attrs.get("level", 0.95))
     colours = " Orange: pairs with the reference; blue: all others." if pairs.reference else ""
     return (
-        f"Scores of every pair with {level:.0%} intervals, one by one: over units and trials (halves "
-        "of the units and of the trials of either side) where both sides are one population, and over "
+        f"Scores of every pair with {level:.0%} intervals, one by one: over units and trials (parts "
+        "of the units and halves of the trials of either side) where both sides are one population, and over "
         "networks where a candidate has several. Grey tick: mean of tensor-maximum-entropy surrogates of either "
         "side against the other, which share its means and covariances over times, units and conditions. Black "
         f"tick: what the same units reach in other trials, mean of both sides.{colours} "

@@ -34,12 +34,14 @@ METHODS = (
     "Tensor maximum entropy surrogates: Elsayed GF, Cunningham JP (2017) Nat Neurosci 20:1310-1318, "
     "doi:10.1038/nn.4617",
     "Classical scaling: Torgerson WS (1952) Psychometrika 17:401-419, doi:10.1007/BF02288916",
-    "Delete-half jackknife: Shao J, Wu CFJ (1989) Ann Stat 17:1176-1197, doi:10.1214/aos/1176347263",
+    "Intervals by leaving out many units at once: Shao J, Wu CFJ (1989) Ann Stat 17:1176-1197, "
+    "doi:10.1214/aos/1176347263; what rests on several at once: Efron B, Stein C (1981) Ann Stat 9:586-596, "
+    "doi:10.1214/aos/1176345462; crossed samples: Owen AB (2007) Ann Appl Stat 1:386-411, doi:10.1214/07-AOAS122",
     "Correction for several tests: Holm S (1979) Scand J Stat 6:65-70; by permutation: Westfall PH, "
     "Young SS (1993) Resampling-Based Multiple Testing, Wiley",
 )
 CHOICES = (
-    "How populations are matched, how intervals are made of halves of units and trials, and the "
+    "How populations are matched, how intervals are made of parts of units and halves of trials, and the "
     "tests are our choice.",
 )
 

@@ -103,8 +103,9 @@ def unit_influences(
         A = p / (1 - p) var(s_p - s)     holds the variance of terms of one unit once, of two units 1 + 1 / p times;
         B = var((s_0 + s_1) / 2 - s)     holds none of the former, and the latter once;
 
-    so that ``V = A - B / p`` counts either once, at least ``A / (1 + 1 / p)``. With p near 1 nearly all units are
-    there: scores of halves alone are less alike to begin with, and scatter less, for want of units. What rests on
+    so that ``V = A - B / p`` counts either once, at least ``A / (1 + 1 / p)``. Halves alone would do for A (p = 1/2),
+    but where units are few their scores are too low, and scatter too little, to stand for those of all; with p next
+    to 1 every jump of a score, as where two components change places, would be magnified. What rests on
     a unit of one side and one of the other (most of the score, where two samples of one population are compared) is
     in V of either side. It is what halving both shows, ``I = mean(((s_00 - s_01 - s_10 + s_11) / 4)^2)``, and is
     taken out once. The influences of either side are its ``s_p - s`` about their mean, scaled so that the squares

@@ -25,7 +25,7 @@ class PairSettings(Settings):
         n_units: units of every population in every comparison; None takes as many as the smallest has.
         n_splits: random halvings of the trials behind every score, each with its own choice of units.
         n_halvings: random halvings of the units of either side behind every interval; both halves are scored, and
-            all units but a tenth.
+            all units but a fifth.
         n_floor: surrogates of either side behind every floor.
         n_regroupings: random regroupings of the units of both sides behind every test that parts them.
         n_simulations: simulated repeats of an experiment behind every statement about power.
@@ -174,7 +174,7 @@ class Side:
 
     @cached_property
     def parted(self) -> list[tuple[int, list[tuple[Any, Any]]]]:
-        """The split, and of its units both halves and all but a tenth, in both halves of its trials, draw by draw.
+        """The split, and of its units both halves and all but a fifth, in both halves of its trials, draw by draw.
 
         All are prepared. The draws are the sample's own, so that they are the same in every pair. Of an odd number
         of units one is in neither half, for two halves of unequal size would differ by that alone.
@@ -186,7 +186,7 @@ class Side:
             rng = generator(self.plan.seed, "pairs", "halved", self.sample.name, draw)
             order = rng.permutation(self.units(split))
             parts = []
-            for chosen in (order[:n_half], order[n_half : 2 * n_half], order[self._n_tenth :]):
+            for chosen in (order[:n_half], order[n_half : 2 * n_half], order[self._n_fifth :]):
                 halves = self.sample.halves[split]
                 first, second = (self.measure.prepare(half.isel(unit=np.sort(chosen))) for half in halves)
                 parts.append((first, second))
@@ -194,13 +194,13 @@ class Side:
         return found
 
     @property
-    def _n_tenth(self) -> int:
-        return max(1, round(self.plan.n_units / 10))
+    def _n_fifth(self) -> int:
+        return max(1, round(self.plan.n_units / 5))
 
     @property
     def rest(self) -> float:
-        """The share of the units that is left without a tenth."""
-        return 1 - self._n_tenth / self.plan.n_units
+        """The share of the units that is left without a fifth."""
+        return 1 - self._n_fifth / self.plan.n_units
 
     @property
     def kept(self) -> float:
