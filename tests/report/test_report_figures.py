@@ -22,7 +22,7 @@ from dynaprobe.report.figures.similarity import penalty_sizes
 from dynaprobe.report.figures.training import curve
 from dynaprobe.report.figures.trial import trial_figure
 from dynaprobe.report.reading_order import report_figures, units_to_show
-from dynaprobe.report.style import STYLE, directions_deg
+from dynaprobe.report.style import STYLE, condition_legend, directions_deg, new_figure
 from dynaprobe.tasks.reach import DelayedReach
 
 # Pure numbers, whose label says so.
@@ -236,3 +236,17 @@ def test_curves_skip_what_was_not_measured(report):
     at, values = curve(history, "validation_score")
     assert at.tolist() == [10, 20, 30, 40, 50, 60]
     assert np.isfinite(values).all()
+
+
+def test_a_legend_gives_no_directions_to_conditions_that_have_none():
+    rates = xr.DataArray(np.zeros((3, 2)), dims=("condition", "time"))
+    numbered = rates.assign_coords(condition=[f"condition_number={k}" for k in (1, 2, 3)])
+    turned = numbered.assign_coords(direction_deg=("condition", [0.0, 90.0, 180.0]))
+    said = {}
+    for name, one in (("numbered", numbered), ("turned", turned), ("bare", rates)):
+        figure = new_figure(100, 50)
+        condition_legend(figure, one)
+        said[name] = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert said["numbered"] == ["condition:", "1", "2", "3"]
+    assert said["turned"] == ["direction:", "0°", "90°", "180°"]
+    assert said["bare"][0] == "direction:"

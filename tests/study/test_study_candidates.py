@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from dynaprobe.core.errors import DataError, SettingsError
+from dynaprobe.core.rates import make_rates
 from dynaprobe.recordings.session import Recording
 from dynaprobe.study.candidates import Candidate, Given, by_subject, check_names
 from dynaprobe.study.common_ground import common_ground, on_common_directions, rate_ranges, shared_directions
-from dynaprobe.study.comparison import ComparisonSettings, population
+from dynaprobe.study.comparison import ComparisonSettings, population, within
 from dynaprobe.study.sample import PairSettings
 from dynaprobe.study.sampling import check_units, on_shared_bins, sample_all
 from dynaprobe.study.teacher import teacher_recording
@@ -168,6 +170,28 @@ def test_averages_are_matched_to_the_bins_that_all_have():
     assert any("time bins have no counterpart" in sentence for sentence in sampled.account)
 
 
+def around_move(*, event: str = "move_onset", n_times: int = 40) -> xr.DataArray:
+    """Averages of no directions, from 50 ms before an event."""
+    values = np.random.default_rng(0).normal(size=(4, n_times, 12))
+    return make_rates(values, dims=("condition", "time", "unit"), time_ms=-50.0 + 10.0 * np.arange(n_times),
+                      event=event, rate_unit="a.u.", source="made up")  # fmt: skip
+
+
+def test_windows_end_where_averages_do_and_this_is_said():
+    both = [Candidate(name, Path(name), averages=around_move(n_times=n)) for name, n in (("a", 40), ("b", 30))]
+    ground = common_ground(both, None, SETTINGS)
+    assert ground.settings.move_window_ms == (-50.0, 250.0)
+    assert ground.settings.jpca_window_ms == SETTINGS.jpca_window_ms
+    assert any("cut to -50 to 250 ms, of -250 to 350 ms" in sentence for sentence in ground.account)
+    late = [Candidate(name, Path(name), averages=around_move(event="time_zero")) for name in "ab"]
+    assert common_ground(late, None, SETTINGS).settings.move_window_ms == SETTINGS.move_window_ms
+    # Nothing would be left of the window of jPCA.
+    assert (
+        within(SETTINGS, around_move(n_times=3).assign_coords(time=around_move(n_times=3)["time"] + 300))
+        == SETTINGS
+    )
+
+
 def test_averages_without_directions_are_refused_beside_others():
     made = recording(1)
     ground = common_ground([candidate("a", made)], None, SETTINGS)
@@ -213,6 +237,7 @@ def test_averages_are_described_as_far_as_they_go():
     assert (
         "be at hand, as this analysis tests on them, but got averages over trials" in reasons["direction_tuning"]
     )
-    assert "aligned to target_on, but got move_onset alone" in reasons["alignment"]
+    assert reasons["direction_tuning"].endswith("Give the recording with its trials.")
+    assert "aligned to target_on, but got move_onset alone. Give the recording" in reasons["alignment"]
     assert "judged on halves of them" in reasons["tuning_correlation"]
     assert np.isfinite(headline(found)["jpca_r2_skew"])

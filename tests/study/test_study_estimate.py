@@ -71,7 +71,7 @@ def test_leaving_units_out_gives_the_error_of_a_mean():
 
 
 def test_what_rests_on_two_units_is_counted_once():
-    """Known answer: a mean of products of two units about 0 has variance 2 / (n (n - 1)), the jackknife of it twice
+    """Known answer: a mean of products of two units about 0 has variance 2 / (n (n - 1)), a jackknife of it twice
     that, and one half of the units set against all of them three times."""
     rng = np.random.default_rng(1)
     found, before = [], []

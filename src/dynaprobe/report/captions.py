@@ -76,7 +76,7 @@ def psth(sides: Mapping[str, xr.Dataset]) -> str:
         "Rates of single units averaged over the trials of each condition, "
         + ("with the standard error as a band, " if has_trials else "")
         + f"in {listed(list(dict.fromkeys(_rate_unit(data) for data in sides.values())))}"
-        + (", around two events (the time axis is broken between them). " if is_split else ". ")
+        + (", around two events (the time axis is broken between them): " if is_split else ": ")
         + f"{listed(counts)}.{done} "
         + (_RENDERED if has_trials else "")
         + "Units: in each row the "

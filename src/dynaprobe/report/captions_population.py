@@ -31,8 +31,9 @@ def dimensionality(results: Results) -> str:
     return (
         "Participation ratio of the soft-normalised rates over conditions and times: 1 when one direction holds "
         f"all variance. Thick: {s.get('level', 0):.0%} percentile interval over {s.get('n_bootstrap')} bootstraps "
-        f"of the units (pairs of one unit drawn twice are not counted as pairs).{_trials_of_dimensionality(results)} "
-        f"Gao et al. (2017); intervals and noise correction are our choice.{failures(results)}"
+        "of the units (pairs of one unit drawn twice are not counted as pairs)."
+        f"{_trials_of_dimensionality(results)} Gao et al. (2017); intervals and noise correction are our choice."
+        f"{failures(results)}"
     )
 
 
@@ -42,8 +43,8 @@ def _trials_of_dimensionality(results: Results) -> str:
     if not n_halvings:
         return ""
     return (
-        f" Thin: interval over trials, from {n_halvings} random halvings. Open: without the estimation noise, from "
-        "cross-covariances of the halves."
+        f" Thin: interval over trials, from {n_halvings} random halvings. Open: without the estimation noise, "
+        "from cross-covariances of the halves."
     )
 
 

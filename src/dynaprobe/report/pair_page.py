@@ -27,7 +27,12 @@ PAIR_COLUMNS: tuple[Column, ...] = (
     Column("score", "Score", ".3f", "mean over halvings of the trials, half against half"),
     Column("low", "From", ".3f", "lower end of the interval"),
     Column("high", "To", ".3f", "upper end of the interval"),
-    Column("over", "Over", "", "what the interval is over: units and, where there are any, trials; or networks (seeds)"),
+    Column(
+        "over",
+        "Over",
+        "",
+        "what the interval is over: units and, if there are any, trials; or networks (seeds)",
+    ),
     Column("floor", "Floor", ".3f", "mean of surrogates of either side against the other"),
     Column("ceiling", "Ceiling", ".3f", "the same units in other trials, mean of both sides"),
     Column("placed", "Placed", ".2f", "0 at the floor, 1 at the ceiling"),

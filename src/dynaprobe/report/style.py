@@ -139,18 +139,34 @@ def direction_legend(
     extra: Iterable[Line2D] = (),
     *,
     title: str = "direction:",
+    labels: Sequence[str] = (),
 ) -> None:
-    """Below the figure the colour of every direction, above it whatever else `extra` explains."""
+    """Below the figure the colour of every direction, above it whatever else `extra` explains.
+
+    Colours are called by `labels`, where such are given, in place of degrees.
+    """
     colours = direction_colours(deg)
     order = np.argsort(deg, kind="stable")
+    words = labels or [f"{one:g}°" for one in deg]
     handles = [Line2D([], [], ls="", label=title)]
-    handles += [Line2D([], [], color=colours[k], lw=2.0, label=f"{deg[k]:g}°") for k in order]
+    handles += [Line2D([], [], color=colours[k], lw=2.0, label=words[k]) for k in order]
     spacing = {"columnspacing": 1.0, "handletextpad": 0.4, "handlelength": 1.2}
     extra = list(extra)
     if extra:
         # Not below: two legends outside the same edge would lie on one another.
         figure.legend(handles=extra, loc="outside upper center", ncols=4, **spacing)
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **spacing)
+
+
+def condition_legend(figure: Figure, data: xr.Dataset | xr.DataArray, extra: Iterable[Line2D] = ()) -> None:
+    """As `direction_legend`; conditions whose labels name no direction are numbered in their order."""
+    deg = directions_deg(data)
+    is_named = "direction_deg" in data.coords or "condition" not in data.coords
+    if is_named or any("direction_deg=" in str(label) for label in data["condition"].values):
+        direction_legend(figure, deg, extra)
+    else:
+        numbers = [str(k + 1) for k in range(deg.size)]
+        direction_legend(figure, deg, extra, title="condition:", labels=numbers)
 
 
 def side_legend(looks: Mapping[str, Look], names: Iterable[str]) -> list[Line2D]:

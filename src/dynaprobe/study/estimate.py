@@ -98,18 +98,18 @@ def unit_influences(
     """Influences of the units of two sides, from the scores of parts of their units.
 
     A score is a sum of terms that rest on one unit, on two, and so on (Efron & Stein 1981, Annals of Statistics
-    9:586). With s the score of all units of a side, s_p that of a share p of them and s_0, s_1 those of two halves,
+    9:586). With s the score of all units of a side, s_p that of a share p of them and s_0, s_1 those of halves,
 
-        A = p / (1 - p) var(s_p - s)     holds the variance of terms of one unit once, of two units 1 + 1 / p times;
+        A = p / (1 - p) var(s_p - s)     holds the variance of terms of one unit once, of two 1 + 1 / p times;
         B = var((s_0 + s_1) / 2 - s)     holds none of the former, and the latter once;
 
-    so that ``V = A - B / p`` counts either once, at least ``A / (1 + 1 / p)``. Halves alone would do for A (p = 1/2),
-    but where units are few their scores are too low, and scatter too little, to stand for those of all; with p next
-    to 1 every jump of a score, as where two components change places, would be magnified. What rests on
-    a unit of one side and one of the other (most of the score, where two samples of one population are compared) is
-    in V of either side. It is what halving both shows, ``I = mean(((s_00 - s_01 - s_10 + s_11) / 4)^2)``, and is
-    taken out once. The influences of either side are its ``s_p - s`` about their mean, scaled so that the squares
-    of both add to ``max(V_1 + V_2 - I, V_1, V_2)``.
+    so that ``V = A - B / p`` counts either once, at least ``A / (1 + 1 / p)``. Halves alone would do for A, with p
+    of 1 / 2, but where units are few their scores are too low, and scatter too little, to stand for those of all;
+    with p next to 1 every jump of a score, as where two components change places, would be magnified. What rests
+    on a unit of one side and one of the other (most of the score, where two samples of one population are
+    compared) is in V of either side. It is what halving both shows, ``I = mean(((s_00 - s_01 - s_10 + s_11) /
+    4)^2)``, and is taken out once. The influences of either side are its ``s_p - s`` about their mean, scaled so
+    that the squares of both add to ``max(V_1 + V_2 - I, V_1, V_2)``.
 
     The noise of trials that every unit has of its own is in here: other units are other noise as well.
 
@@ -168,7 +168,7 @@ def noise_of_units(crosses: Float[np.ndarray, "draw half cross"]) -> float:
     """Variance that rests on units and trials together: each unit's own noise, which other units do not share.
 
     With d half the difference of the scores of a half of the units in one half of the trials and in the other, it
-    is ``mean(((d_0 - d_1) / 2)^2)`` over halvings of the units: noise that all units share is alike in d_0 and d_1.
+    is ``mean(((d_0 - d_1) / 2)^2)`` over halvings of the units: noise that units share is alike in d_0 and d_1.
 
     Args:
         crosses: scores of either half of the units, in the one and in the other half of the trials.

@@ -263,11 +263,10 @@ def _of_populations(a: Side, b: Side, *, same_trials: bool) -> Estimate:
     return Estimate(value, influences, dof)
 
 
-def _parted_units(
-    a: Side, b: Side
-) -> tuple[
-    Float[np.ndarray, "draw part cross"], Float[np.ndarray, "draw part cross"], Float[np.ndarray, "draw half other"]
-]:
+Parted = Float[np.ndarray, "draw part cross"]
+
+
+def _parted_units(a: Side, b: Side) -> tuple[Parted, Parted, Float[np.ndarray, "draw half other"]]:
     """Scores of parts of the units of one side, of the other, and of halves of both.
 
     Those of one side stand apart for both crosses: its one half of the trials with the other's other half, and its

@@ -18,7 +18,7 @@ from dynaprobe.analysis.pca import PcaResult
 from dynaprobe.report.colour import Look, direction_colours
 from dynaprobe.report.style import (
     PAGE_MM,
-    direction_legend,
+    condition_legend,
     directions_deg,
     equal_limits,
     event_word,
@@ -74,7 +74,7 @@ def pca_figure(results: Mapping[str, PcaResult], looks: Mapping[str, Look]) -> F
         )
         for marker, (event, _) in zip(_START_MARKERS, segments_of(first["scores"]), strict=False)
     ]
-    direction_legend(figure, directions_deg(first), starts)
+    condition_legend(figure, first, starts)
     return figure
 
 
@@ -135,7 +135,7 @@ def jpca_figure(results: Mapping[str, JpcaResult]) -> Figure:
         axes.set_xlabel("jPC 1 (fraction of range)")
         axes.set_ylabel("jPC 2 (fraction of range)")
         axes.set_title(f"{name}\n{jpca_numbers(result)}", loc="left", fontsize=6.5)
-    direction_legend(figure, directions_deg(next(iter(results.values())).data))
+    condition_legend(figure, next(iter(results.values())).data)
     return figure
 
 

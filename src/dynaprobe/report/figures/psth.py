@@ -15,7 +15,7 @@ from dynaprobe.report.style import (
     PAGE_MM,
     TIME_LABEL,
     broken_time_axes,
-    direction_legend,
+    condition_legend,
     directions_deg,
     new_figure,
     rate_label,
@@ -50,7 +50,7 @@ def psth_figure(sides: Mapping[str, xr.Dataset], units: Mapping[str, Sequence[tu
     for column, (name, psth) in zip(columns, sides.items(), strict=True):
         column.suptitle(name, fontweight="bold")
         _draw_side(column, psth, units[name], n_rows)
-    direction_legend(figure, directions_deg(next(iter(sides.values()))))
+    condition_legend(figure, next(iter(sides.values())))
     return figure
 
 

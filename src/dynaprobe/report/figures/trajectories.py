@@ -16,7 +16,7 @@ from dynaprobe.report.colour import direction_colours
 from dynaprobe.report.figures.nulls import NullRow, draw_rows, null_handles
 from dynaprobe.report.style import (
     PAGE_MM,
-    direction_legend,
+    condition_legend,
     directions_deg,
     event_word,
     mark_event,
@@ -69,7 +69,7 @@ def _figure(
         name_panel(left, side)
         draw_rows(right, rows(result.data))
         right.set_xlabel(f"mean {label}")
-    direction_legend(figure, directions_deg(next(iter(results.values())).data), null_handles())
+    condition_legend(figure, next(iter(results.values())).data, null_handles())
     return figure
 
 
