@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_cli import dynaprobe  # noqa: F401 - the fixture
@@ -182,3 +183,26 @@ def test_networks_without_a_recording_are_compared_on_their_own_rates(tmp_path, 
     found = pd.read_csv(tmp_path / "run" / "results" / "pairs.csv")
     assert (found["over"] == "networks").all()
     assert "cannot be told apart with so few networks" in done.out
+
+
+@pytest.mark.slow
+def test_averages_without_trials_go_through_to_the_page(tmp_path, dynaprobe):
+    """Nothing is said of trials, directions or events that the averages do not have."""
+    rng = np.random.default_rng(0)
+    time_ms = np.arange(-50.0, 351.0, 10.0)
+    courses = np.cumsum(rng.normal(size=(time_ms.size, 4, 6)), axis=0)
+    for name in "ab":
+        rates = np.einsum("tlc,lu->tuc", courses, rng.normal(size=(4, 14)))
+        np.savez(tmp_path / f"{name}.npz", rates=rates, time=time_ms)
+    places = [f"{name}={tmp_path / name}.npz" for name in "ab"]
+    done = dynaprobe("compare", *places, "--map", "arrays.event=move_onset", "--out", tmp_path / "run", *QUICK)
+    assert done.code == 0, done.err
+    assert "cut to -50 to 350 ms" in done.out
+    assert "a and b have no trials to halve" in " ".join(done.out.split())
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "alignment of a and b was left out: rates must be aligned to target_on" in page
+    assert "peri-movement -50 to 250 ms from movement onset" in page
+    assert not any(words in page for words in ("from target onset", "standard error as a band", "halvings."))
+    rows = pd.read_csv(tmp_path / "run" / "results" / "pairs.csv")
+    assert (rows["over"] == "units").all()
+    assert rows[["low", "high"]].notna().all(axis=None)

@@ -12,6 +12,7 @@ import xarray as xr
 from rich.console import Console
 
 from dynaprobe.cli.pair_tables import ALONE, alone_table
+from dynaprobe.report.captions import psth
 from dynaprobe.report.export import settle
 from dynaprobe.report.figures.pairs import KINDS, LONGEST, kinds_of, short
 from dynaprobe.report.gather_pairs import PairContents
@@ -176,3 +177,14 @@ def test_what_each_is_alone_fits_into_eighty_characters():
     heading = out.getvalue().splitlines()[1]
     assert heading.split() == ["candidate", *" ".join(ALONE.values()).split()]
     assert "10/10" in out.getvalue()
+
+
+def test_a_caption_of_averages_speaks_of_no_trials():
+    values = xr.DataArray(np.zeros((3, 4, 2)), dims=("condition", "time", "unit"), attrs={"rate_unit": "a.u."})
+    averages = xr.Dataset({"mean": values})
+    found = psth({"first": averages, "second": averages})
+    assert found.startswith("Rates of single units averaged over the trials of each condition, in a.u.: 2 units")
+    assert not any(word in found for word in ("standard error", "two events", "rendered"))
+    heard = psth({"first": averages.assign(sem=values, n_trials=("unit", [8.0, 9.0]))})
+    assert "with the standard error as a band" in heard
+    assert "2 units, 8 to 9 trials a condition (first)" in heard

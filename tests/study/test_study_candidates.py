@@ -170,10 +170,10 @@ def test_averages_are_matched_to_the_bins_that_all_have():
     assert any("time bins have no counterpart" in sentence for sentence in sampled.account)
 
 
-def around_move(*, event: str = "move_onset", n_times: int = 40) -> xr.DataArray:
-    """Averages of no directions, from 50 ms before an event."""
+def around_move(*, event: str = "move_onset", n_times: int = 40, start_ms: float = -50.0) -> xr.DataArray:
+    """Averages of no directions, from some time before an event."""
     values = np.random.default_rng(0).normal(size=(4, n_times, 12))
-    return make_rates(values, dims=("condition", "time", "unit"), time_ms=-50.0 + 10.0 * np.arange(n_times),
+    return make_rates(values, dims=("condition", "time", "unit"), time_ms=start_ms + 10.0 * np.arange(n_times),
                       event=event, rate_unit="a.u.", source="made up")  # fmt: skip
 
 
@@ -186,10 +186,7 @@ def test_windows_end_where_averages_do_and_this_is_said():
     late = [Candidate(name, Path(name), averages=around_move(event="time_zero")) for name in "ab"]
     assert common_ground(late, None, SETTINGS).settings.move_window_ms == SETTINGS.move_window_ms
     # Nothing would be left of the window of jPCA.
-    assert (
-        within(SETTINGS, around_move(n_times=3).assign_coords(time=around_move(n_times=3)["time"] + 300))
-        == SETTINGS
-    )
+    assert within(SETTINGS, around_move(n_times=3, start_ms=250.0)) == SETTINGS
 
 
 def test_averages_without_directions_are_refused_beside_others():

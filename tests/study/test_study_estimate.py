@@ -157,6 +157,16 @@ def test_variances_add_with_satterthwaites_degrees_of_freedom():
     assert math.isnan(Estimate(0.0, {"a": np.array([np.nan])}, {"a": 3.0}).total_dof)
 
 
+def test_an_estimate_says_what_it_is_over():
+    part = np.array([0.1])
+    for sources, words in (
+        (["units_first", "units_second"], "units"),
+        (["units_first", "trials_first"], "units and trials"),
+        (["networks_first"], "networks"),
+    ):
+        assert Estimate(0.0, dict.fromkeys(sources, part), dict.fromkeys(sources, 3.0)).over == words
+
+
 def test_what_two_scores_share_cancels():
     one = Estimate(0.9, {"units_reference": np.array([1.0, 2.0]), "units_candidate": np.array([3.0])}, {
         "units_reference": 1.0, "units_candidate": 5.0})  # fmt: skip
