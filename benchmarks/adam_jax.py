@@ -22,7 +22,7 @@ ALPHA, N_UPDATES, TOL_Q, TOL_DQ = 0.2, 5000, 1e-12, 1e-20
 LEARNING_RATE, FACTOR, PATIENCE, THRESHOLD = 0.1, 0.95, 5, 1e-4
 
 
-def build(*, file: str, points_file: str) -> Work:
+def build(*, file: str, points_file: str, n_updates: int = N_UPDATES) -> Work:
     """A search from all starts in `file`; leaves the last states and their q in `points_file`."""
     with np.load(file) as kept:
         w_rec, starts = jnp.asarray(kept["w_rec"]), jnp.asarray(kept["starts"], dtype=jnp.float32)
@@ -37,7 +37,7 @@ def build(*, file: str, points_file: str) -> Work:
     @jax.jit
     def descend(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         def going_on(carry: Any) -> jax.Array:
-            unfinished: jax.Array = (carry[0] < N_UPDATES) & ~carry[1]
+            unfinished: jax.Array = (carry[0] < n_updates) & ~carry[1]
             return unfinished
 
         def update(carry: Any) -> Any:
