@@ -71,7 +71,8 @@ def common_ground(
         if reference in clocks
         else int(np.median([clock.n_repeats for clock in clocks.values()] or [1])),
     )
-    resolved, cut = resolve(settings, facts), []
+    resolved = resolve(settings, facts)
+    cut: list[str] = []
     if not clocks:
         resolved, cut = _as_far_as_averages(resolved, candidates)
     return CommonGround(
