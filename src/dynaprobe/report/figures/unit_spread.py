@@ -58,7 +58,7 @@ def features_figure(results: Mapping[str, UnitFeatures], looks: Mapping[str, Loo
     first = next(iter(results.values())).data
     names = [str(name) for name in first["feature"].values]
     n_columns = 3
-    figure = new_figure(PAGE_MM, 14 + 50 * (-(-len(names) // n_columns)))
+    figure = new_figure(PAGE_MM, 20 + 50 * (-(-len(names) // n_columns)))
     grid = figure.subplots(-(-len(names) // n_columns), n_columns, squeeze=False, sharey=True)
     for axes, feature in zip(grid.ravel(), names, strict=False):
         for name, result in results.items():
