@@ -169,6 +169,15 @@ def condition_legend(figure: Figure, data: xr.Dataset | xr.DataArray, extra: Ite
         direction_legend(figure, deg, extra, title="condition:", labels=numbers)
 
 
+def fraction_axis(axes: Axes) -> None:
+    """Cumulative fractions from 0 to 1, at fixed ticks.
+
+    Ticks that follow the height of the axes may get wider labels after the layout has made room for narrower ones.
+    """
+    axes.set_ylim(0, 1.02)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
 def side_legend(looks: Mapping[str, Look], names: Iterable[str]) -> list[Line2D]:
     """Handles that explain how each side is drawn."""
     return [

@@ -18,6 +18,7 @@ from dynaprobe.report.style import (
     broken_time_axes,
     direction_legend,
     directions_deg,
+    fraction_axis,
     new_figure,
     segments_of,
     side_legend,
@@ -106,7 +107,7 @@ def classes_figure(results: Mapping[str, PsthClasses], looks: Mapping[str, Look]
     left.set_xlabel("fraction of units")
     right.set_xlim(-1, 1)
     right.set_xticks([-1, -0.5, 0, 0.5, 1])
-    right.set_ylim(0, 1.02)
+    fraction_axis(right)
     right.axvline(0, color="#cccccc", lw=0.5, zorder=0)
     right.set_xlabel("preparatory-movement tuning correlation (r)")
     right.set_ylabel("cumulative fraction of units")

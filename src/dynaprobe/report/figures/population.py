@@ -22,6 +22,7 @@ from dynaprobe.report.style import (
     directions_deg,
     equal_limits,
     event_word,
+    fraction_axis,
     name_panel,
     new_figure,
     rate_label,
@@ -106,7 +107,7 @@ def _draw_cumulative(axes: Axes, results: Mapping[str, PcaResult], looks: Mappin
         )
     threshold = float(next(iter(results.values())).settings.get("threshold", 0.9))
     axes.axhline(threshold, color="#777777", lw=0.6, ls=(0, (3, 2)))
-    axes.set_ylim(0, 1.02)
+    fraction_axis(axes)
     axes.set_xlabel("number of PCs")
     axes.set_ylabel("cumulative fraction of variance")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -15,7 +15,13 @@ from dynaprobe.analysis.cca import CcaBounds
 from dynaprobe.analysis.unit_match import UnitMatch
 from dynaprobe.report.cells import cell_label
 from dynaprobe.report.colour import Look, activation_looks
-from dynaprobe.report.style import COLUMN_MM, PAGE_MM, new_figure, styled
+from dynaprobe.report.style import (
+    COLUMN_MM,
+    PAGE_MM,
+    fraction_axis,
+    new_figure,
+    styled,
+)
 
 # Marker sizes in points from the smallest penalty to the largest.
 _SIZES_PT = (3.5, 8.0)
@@ -204,7 +210,7 @@ def unit_match_figure(results: Mapping[str, UnitMatch], looks: Mapping[str, Look
         )
         axes.set_xlabel("correlation of held-out PSTHs (r)")
         axes.set_ylabel("cumulative fraction of units")
-        axes.set_ylim(0, 1.02)
+        fraction_axis(axes)
     handles, labels = panels[0].get_legend_handles_labels()
     handles[1] = Line2D([], [], color="#555555", label=labels[1])
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(results) > 1 else 1)

@@ -17,7 +17,13 @@ from dynaprobe.analysis.sparseness import Sparseness
 from dynaprobe.analysis.unit_features import UnitFeatures
 from dynaprobe.report.colour import Look
 from dynaprobe.report.figures.unit_tuning import NULL_GREY, draw_ecdf, draw_interval
-from dynaprobe.report.style import PAGE_MM, new_figure, side_legend, styled
+from dynaprobe.report.style import (
+    PAGE_MM,
+    fraction_axis,
+    new_figure,
+    side_legend,
+    styled,
+)
 
 FEATURE_LABELS = {
     "peak_rate": "peak rate ({unit})",
@@ -45,7 +51,7 @@ def sparseness_figure(results: Mapping[str, Sparseness], looks: Mapping[str, Loo
         (right, "population", "bins"),
     ):
         axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1.02)
+        fraction_axis(axes)
         axes.set_xlabel(f"{what} sparseness (0 to 1)")
         axes.set_ylabel(f"cumulative fraction of {over}")
     figure.legend(handles=side_legend(looks, results), loc="outside lower center", ncols=4)
@@ -58,7 +64,7 @@ def features_figure(results: Mapping[str, UnitFeatures], looks: Mapping[str, Loo
     first = next(iter(results.values())).data
     names = [str(name) for name in first["feature"].values]
     n_columns = 3
-    figure = new_figure(PAGE_MM, 20 + 50 * (-(-len(names) // n_columns)))
+    figure = new_figure(PAGE_MM, 14 + 50 * (-(-len(names) // n_columns)))
     grid = figure.subplots(-(-len(names) // n_columns), n_columns, squeeze=False, sharey=True)
     for axes, feature in zip(grid.ravel(), names, strict=False):
         for name, result in results.items():
@@ -66,7 +72,7 @@ def features_figure(results: Mapping[str, UnitFeatures], looks: Mapping[str, Loo
         axes.set_xlabel(
             FEATURE_LABELS.get(feature, f"{feature} (a.u.)").format(unit=first.attrs.get("rate_unit", "a.u."))
         )
-        axes.set_ylim(0, 1.02)
+        fraction_axis(axes)
         axes.tick_params(labelleft=True)
     for axes in grid.ravel()[len(names) :]:
         axes.set_visible(False)

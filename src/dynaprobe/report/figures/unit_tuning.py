@@ -13,7 +13,15 @@ from dynaprobe.analysis.direction_tuning import DirectionTuning
 from dynaprobe.analysis.latency import CRITERIA, ResponseLatency
 from dynaprobe.analysis.tuning_correlation import TuningCorrelation
 from dynaprobe.report.colour import Look
-from dynaprobe.report.style import PAGE_MM, event_word, mark_event, new_figure, side_legend, styled
+from dynaprobe.report.style import (
+    PAGE_MM,
+    event_word,
+    fraction_axis,
+    mark_event,
+    new_figure,
+    side_legend,
+    styled,
+)
 
 NULL_GREY = "#b5b5b5"
 
@@ -77,7 +85,7 @@ def direction_tuning_figure(results: Mapping[str, DirectionTuning], looks: Mappi
     left.set_xlabel("fraction of units selective for direction")
     for axes, epoch in zip(right, tuned, strict=True):
         axes.set_xlim(-0.2, 1.2)
-        axes.set_ylim(0, 1.02)
+        fraction_axis(axes)
         axes.axvline(1, color="#cccccc", lw=0.5, zorder=0)
         axes.set_title(epoch, loc="left")
         axes.set_xlabel("cosine fit, noise removed (R²)")
@@ -101,7 +109,7 @@ def tuning_correlation_figure(results: Mapping[str, TuningCorrelation], looks: M
         span = tuple(float(data[key]) for key in ("population", "population_low", "population_high"))
         draw_interval(right, row, span, looks[name])  # type: ignore[arg-type]
     left.set_xlim(-1.3, 1.3)
-    left.set_ylim(0, 1.02)
+    fraction_axis(left)
     left.set_xlabel("tuning correlation of a unit, noise removed (r)")
     left.set_ylabel("cumulative fraction of units")
     right.set_yticks([])
@@ -129,7 +137,7 @@ def latency_figure(results: Mapping[str, ResponseLatency], looks: Mapping[str, L
             n_tested = int(np.isfinite(data["q_value"].values).sum())
             draw_ecdf(axes, np.where(detected, data["latency_ms"].values, np.nan), looks[name], of=n_tested)
         axes.set_xlim(*settings["search_ms"])
-        axes.set_ylim(0, 1.02)
+        fraction_axis(axes)
         if settings["search_ms"][0] < 0:
             mark_event(axes)
         axes.set_title(criterion, loc="left")
