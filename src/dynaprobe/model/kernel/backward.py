@@ -140,15 +140,14 @@ def _factors(kept, first, carry, slopes, drive, t, squares):
 
 
 @inner
-def _collect(kept, g_step, g_out, n_rows):
-    """Add the products of the kept rows to the gradients of the weights."""
+def _collect(kept, g_step, g_out, n_rows, n_columns):
+    """Add the products of the kept rows to the gradients of the weights, which have some columns."""
     n_outputs, width = kept.g_output.shape[1], g_step.shape[1]
     by_right = (kept.right.ctypes.data, width, LANES)
     by_before = (kept.before.ctypes.data, width, LANES)
     of_units, of_outputs = (kept.adjoint.ctypes.data, 1, width), (kept.g_output.ctypes.data, 1, n_outputs)
-    n_columns = width // LANES
     add_product(of_units, by_right, (g_step.ctypes.data, width, 0), (g_step.shape[0], n_columns, n_rows))
-    add_product(of_outputs, by_before, (g_out.ctypes.data, width, 0), (n_outputs, n_columns, n_rows))
+    add_product(of_outputs, by_before, (g_out.ctypes.data, width, 0), (n_outputs, g_step.shape[0], n_rows))
 
 
 @inner
@@ -170,7 +169,8 @@ def backward(weights, drive, rates, cotangents, gradients):
     n_times, n_trials, n_inputs = drive.inputs.shape
     n_units, n_outputs = weights.rec.shape[0], weights.out.shape[0]
     recurrent, readout = packed(weights.rec, drive.alpha), packed(weights.out, ONE)
-    width = n_vectors(n_units + n_inputs + 1) * LANES
+    n_columns = n_units + n_inputs + 1
+    width = n_vectors(n_columns) * LANES
     n_rows = max(1, KEPT_ROWS // n_trials) * n_trials
     room_for_outputs = np.zeros((n_rows, n_outputs), np.float32)
     kept = Kept(scratch(n_rows, width), scratch(n_rows, width), scratch(n_rows, width), room_for_outputs)
@@ -185,7 +185,7 @@ def backward(weights, drive, rates, cotangents, gradients):
     copy_rows(cotangents.last, carry)
     # dE/dz of the last time meets the rates of the last time; the loop handles all times before.
     _rates_before(kept, 0, rates, n_times, cotangents)
-    _collect(kept, g_step, g_out, n_trials)
+    _collect(kept, g_step, g_out, n_trials, n_columns)
     slopes_of(drive.kind, before_row, slopes_row)
     into_g, into_h = (g.ctypes.data, width, 0), (h.ctypes.data, width, 0)
     by_output = (readout.ctypes.data, LANES, n_outputs * LANES)
@@ -196,7 +196,7 @@ def backward(weights, drive, rates, cotangents, gradients):
         adjoint_row = row_after_row(kept.adjoint, first, n_trials)
         _direct(g, t, kept, now, cotangents)
         at_time = (cotangents.outputs.ctypes.data + 4 * t * n_trials * n_outputs, n_outputs, 1)
-        add_product(at_time, by_output, into_g, (n_trials, n_vectors(n_units), n_outputs))
+        add_product(at_time, by_output, into_g, (n_trials, n_units, n_outputs))
         _adjoints(adjoint_row, carry_row, slopes_row, g_row)
         if t > 0:
             _rates_before(kept, first, rates, t, cotangents)
@@ -204,7 +204,7 @@ def backward(weights, drive, rates, cotangents, gradients):
             _rates_at_start(kept, first, drive, g)
         slopes_of(drive.kind, row_after_row(kept.before, first, n_trials), slopes_row)
         at_time = (kept.adjoint.ctypes.data + 4 * first * width, width, 1)
-        add_product(at_time, by_unit, into_h, (n_trials, n_vectors(n_units), n_units))
+        add_product(at_time, by_unit, into_h, (n_trials, n_units, n_units))
         _hand_on(adjoint_row, carry_row, slopes_row, h_row, ONE - drive.alpha)
         _squares(kept, first, carry, squares)
         _ratios(squares, t, cotangents, gradients)
@@ -212,7 +212,7 @@ def backward(weights, drive, rates, cotangents, gradients):
         now = first
         first += n_trials
         if first == n_rows or t == 0:
-            _collect(kept, g_step, g_out, first)
+            _collect(kept, g_step, g_out, first, n_columns)
             first = 0
     _finish(gradients, g_step, g_out, carry, drive.alpha)
     for array in (recurrent, readout, g, h):

@@ -138,7 +138,7 @@ def _eliminate(A, P):
             factors = (P.ctypes.data + 4 * last, 1, n)
             pivots = (A.ctypes.data + 4 * (k * width + last), width, LANES)
             rest = (A.ctypes.data + 4 * (last * width + last), width, 0)
-            add_product(factors, pivots, rest, (n - last, n_vectors(n + 1 - last), w))
+            add_product(factors, pivots, rest, (n - last, n + 1 - last, w))
     outlive(A)
     outlive(P)
     return least / most
@@ -222,7 +222,7 @@ def _marquardt_steps(J, F, damping, steps, pivots):
             for j in range(n):
                 T[j, i] = np.float32(J[row, i, j] * inverse)
         A[:] = 0
-        add_product((from_t, 1, width), (from_t, width, LANES), (from_a, width, 0), (n, n_vectors(n), n))
+        add_product((from_t, 1, width), (from_t, width, LANES), (from_a, width, 0), (n, n, n))
         mean = 0.0
         for i in range(n):
             mean += A[i, i]

@@ -147,9 +147,9 @@ def forward(weights, drive, last, outputs, power, rates):
     """
     n_times, n_trials, n_inputs = drive.inputs.shape
     n_units, n_outputs = last.shape[1], outputs.shape[2]
-    depth, n_columns = n_units + n_inputs + 1, n_vectors(n_units + n_outputs)
+    depth, n_columns = n_units + n_inputs + 1, n_units + n_outputs
     step = packed_step(weights, drive.alpha)
-    width = max(n_columns, n_vectors(depth)) * LANES
+    width = n_vectors(max(n_columns, depth)) * LANES
     x, left = scratch(n_trials, width), scratch(n_trials, width)
     x_row, left_row = row_after_row(x, 0, n_trials), row_after_row(left, 0, n_trials)
     sines = np.zeros(n_vectors((n_units + 1) // 2) * LANES, np.float32)
@@ -173,7 +173,7 @@ def forward(weights, drive, last, outputs, power, rates):
     whole = n_units // LANES
     tail = scratch(n_trials, width)
     b = (b[0] + 4 * whole * depth * LANES, b[1], b[2])
-    add_product(a, b, (tail.ctypes.data, width, 0), (n_trials, n_columns - whole, depth))
+    add_product(a, b, (tail.ctypes.data, width, 0), (n_trials, n_columns - whole * LANES, depth))
     _take_outputs(outputs, n_times - 1, tail, n_units - whole * LANES)
     outlive(step)
     outlive(left)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba import types
@@ -20,13 +21,15 @@ _features = get_host_cpu_features()
 _has_wide = bool(_features.get("avx512f"))
 # Floats per vector.
 LANES = 16 if _has_wide else 8 if _features.get("avx2") else 4
+# Floats of a half vector, which may end a row; 0 for none. Where a vector of 16 is computed as two of 8 (Zen 4),
+# half of one takes half the time; elsewhere it takes no longer than a whole one.
+HALF_LANES = 8 if _has_wide else 0
 # Rows and vectors of a tile: its sums, one vector of B each and one broadcast fill the registers (32, or 16).
 _MANY_REGISTERS = _has_wide or bool(_features.get("neon"))
 TILE_ROWS = 8 if _MANY_REGISTERS else 4
 TILE_VECTORS = 3
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_F32, LANES)
 
 
 def _bytes(builder: Any, n_floats: Any) -> Any:
@@ -39,20 +42,39 @@ def _load(builder: Any, address: Any, kind: Any) -> Any:
     return value
 
 
-def _everywhere(builder: Any, scalar: Any) -> Any:
-    empty = ir.Constant(_VECTOR, ir.Undefined)
-    first = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+def _vector(n_lanes: int) -> Any:
+    return ir.VectorType(_F32, n_lanes)
 
 
-def _multiply_add(builder: Any) -> Any:
-    name = f"llvm.fmuladd.v{LANES}f32"
-    known = builder.module.globals.get(name)
-    return known or ir.Function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * 3), name)
+def _lanes(builder: Any, vector: Any, which: list[int]) -> Any:
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_I32, len(which)), which))
 
 
-def _tile(n_rows: int, n_vectors: int) -> Any:
-    """C += A B for a tile of a fixed size; arguments as in `add_product`, with the depth in place of the sizes."""
+def _everywhere(builder: Any, scalar: Any, n_lanes: int) -> Any:
+    empty = ir.Constant(_vector(n_lanes), ir.Undefined)
+    return _lanes(builder, builder.insert_element(empty, scalar, ir.Constant(_I32, 0)), [0] * n_lanes)
+
+
+def _intrinsic(builder: Any, name: str, n_lanes: int, n_arguments: int) -> Any:
+    """A function of vectors that LLVM knows."""
+    kind, full_name = _vector(n_lanes), f"llvm.{name}.v{n_lanes}f32"
+    known = builder.module.globals.get(full_name)
+    return known or ir.Function(builder.module, ir.FunctionType(kind, [kind] * n_arguments), full_name)
+
+
+def _as_it_is(builder: Any, vector: Any, n_lanes: int) -> Any:
+    """The vector, of which LLVM must not know how it was made.
+
+    It would fill half a vector first and make the whole one from that, which takes an instruction more for each.
+    """
+    return builder.call(_intrinsic(builder, "arithmetic.fence", n_lanes, 1), [vector])
+
+
+def _tile(n_rows: int, lanes: tuple[int, ...]) -> Any:
+    """C += A B for a tile of a fixed size; arguments as in `add_product`, with the depth in place of the sizes.
+
+    `lanes` says how many floats the vectors of a row have: `LANES`, the last one perhaps `HALF_LANES`.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         del signature
@@ -67,30 +89,34 @@ def _tile(n_rows: int, n_vectors: int) -> Any:
         places = [
             builder.add(beyond(c, c_row, row), ir.Constant(_I64, 4 * LANES * v))
             for row in range(n_rows)
-            for v in range(n_vectors)
+            for v in range(len(lanes))
         ]
-        before = [_load(builder, place, _VECTOR) for place in places]
+        kinds = [_vector(n) for n in lanes] * n_rows
+        before = [_load(builder, place, kind) for place, kind in zip(places, kinds, strict=True)]
         entry, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
         k = builder.phi(_I64)
-        sums = [builder.phi(_VECTOR) for _ in places]
+        sums = [builder.phi(kind) for kind in kinds]
         a_at, b_at = builder.add(a, builder.mul(k, a_k)), builder.add(b, builder.mul(k, b_k))
-        right = [_load(builder, beyond(b_at, b_vector, v), _VECTOR) for v in range(n_vectors)]
+        right = [_load(builder, beyond(b_at, b_vector, v), _vector(n)) for v, n in enumerate(lanes)]
         after = []
         for row in range(n_rows):
-            left = _everywhere(builder, _load(builder, beyond(a_at, a_row, row), _F32))
-            for v in range(n_vectors):
-                arguments = [left, right[v], sums[row * n_vectors + v]]
-                after.append(builder.call(_multiply_add(builder), arguments))
+            left = _everywhere(builder, _load(builder, beyond(a_at, a_row, row), _F32), lanes[0])
+            if lanes[-1] < lanes[0]:
+                left = _as_it_is(builder, left, lanes[0])
+            for v, n in enumerate(lanes):
+                part = left if n == lanes[0] else _lanes(builder, left, list(range(n)))
+                arguments = [part, right[v], sums[row * len(lanes) + v]]
+                after.append(builder.call(_intrinsic(builder, "fmuladd", n, 3), arguments))
         k_next = builder.add(k, ir.Constant(_I64, 1))
         for phi, first, last in zip([k, *sums], [ir.Constant(_I64, 0), *before], [k_next, *after], strict=True):
             phi.add_incoming(first, entry)
             phi.add_incoming(last, loop)
         builder.cbranch(builder.icmp_signed("<", k_next, args[3]), loop, done)
         builder.position_at_end(done)
-        for place, value in zip(places, after, strict=True):
-            builder.store(value, builder.inttoptr(place, _VECTOR.as_pointer())).align = 4
+        for place, kind, value in zip(places, kinds, after, strict=True):
+            builder.store(value, builder.inttoptr(place, kind.as_pointer())).align = 4
         return context.get_dummy_value()
 
     @intrinsic
@@ -101,10 +127,10 @@ def _tile(n_rows: int, n_vectors: int) -> Any:
     return tile
 
 
-def _rows_of(n_vectors: int) -> Any:
-    """C += A B for any number of rows and `n_vectors` vectors."""
-    whole = _tile(TILE_ROWS, n_vectors)
-    four, two, one = (_tile(n, n_vectors) for n in (4, 2, 1))
+def _rows_of(lanes: tuple[int, ...]) -> Any:
+    """C += A B for any number of rows and a few vectors; `lanes` as in `_tile`."""
+    whole = _tile(TILE_ROWS, lanes)
+    four, two, one = (_tile(n, lanes) for n in (4, 2, 1))
 
     @inner
     def rows(a, b, c, n_rows, depth):
@@ -129,32 +155,52 @@ def _rows_of(n_vectors: int) -> Any:
     return rows
 
 
-_three_vectors, _two_vectors, _one_vector = (_rows_of(n) for n in (TILE_VECTORS, 2, 1))
+_three, _two, _one = (_rows_of((LANES,) * n) for n in (TILE_VECTORS, 2, 1))
+# The last ones of a row that ends in a half vector.
+_two_and_half, _one_and_half = (_rows_of((LANES,) * n + (HALF_LANES or LANES,)) for n in (TILE_VECTORS - 1, 1))
+
+
+@inner
+def _as_integers(operand):
+    """The operand without numba's types for known numbers: for each of them all tiles would be compiled again."""
+    return np.int64(operand[0]), np.int64(operand[1]), np.int64(operand[2])
 
 
 @inner
 def add_product(a, b, c, size):
     """C += A B in float32, for operands given as (address, stride, stride), strides counted in floats.
 
+    What lies behind the columns, up to the end of a vector, is read and may be written.
+
     Args:
         a: A: address of its first number, stride from row to row, stride along the depth.
         b: B: address, stride along the depth, stride from vector to vector. What lies in a vector is contiguous.
         c: C: address, stride from row to row, anything. Vectors of a row are contiguous.
-        size: number of rows, number of vectors of `LANES` columns, depth (at least 1).
+        size: number of rows, number of columns, depth (at least 1).
     """
-    n_rows, n_vectors, depth = size
+    n_rows, n_columns, depth = size
+    a, b, c = _as_integers(a), _as_integers(b), _as_integers(c)
+    beyond = n_columns % LANES
+    ends_in_half = 0 < beyond <= HALF_LANES
+    left = (n_columns + LANES - 1) // LANES
     done = 0
-    while done < n_vectors:
-        left = n_vectors - done
+    while left > 0:
         at = (b[0] + 4 * done * b[2], b[1], b[2])
         into = (c[0] + 4 * done * LANES, c[1], c[2])
         # Four are two and two: a single vector per tile would wait for its sums.
-        if left >= TILE_VECTORS and left != TILE_VECTORS + 1:
-            _three_vectors(a, at, into, n_rows, depth)
-            done += TILE_VECTORS
-        elif left >= 2:
-            _two_vectors(a, at, into, n_rows, depth)
-            done += 2
+        taken = TILE_VECTORS if left >= TILE_VECTORS and left != TILE_VECTORS + 1 else min(left, 2)
+        halved = ends_in_half and taken == left
+        if taken == TILE_VECTORS:
+            if halved:
+                _two_and_half(a, at, into, n_rows, depth)
+            else:
+                _three(a, at, into, n_rows, depth)
+        elif taken == 2:
+            if halved:
+                _one_and_half(a, at, into, n_rows, depth)
+            else:
+                _two(a, at, into, n_rows, depth)
         else:
-            _one_vector(a, at, into, n_rows, depth)
-            done += 1
+            _one(a, at, into, n_rows, depth)
+        done += taken
+        left -= taken
