@@ -35,7 +35,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": (*_MACHINERY, "study", "studies", "report", "viewer"),
 }
 # Analyses of a network itself, not of its rates.
-MAY_IMPORT_MODEL = ("analysis/fixed_points.py", "analysis/linearise.py", "analysis/probes/")
+MAY_IMPORT_MODEL = (
+    "analysis/fixed_points.py",
+    "analysis/fixed_point_search/",
+    "analysis/linearise.py",
+    "analysis/probes/",
+)
 
 PLOTTING = ("matplotlib", "plotly", "seaborn", "bokeh", "altair")
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ARGUMENTS = 400, 80, 8

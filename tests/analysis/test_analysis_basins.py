@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynaprobe.analysis import basins, linear_solves, root_search
-from dynaprobe.analysis.basins import Basins
+from dynaprobe.analysis.fixed_point_search import basins, linear_solves, root_search
+from dynaprobe.analysis.fixed_point_search.basins import Basins
+from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
+from dynaprobe.analysis.fixed_point_search.programs import Prepared
+from dynaprobe.analysis.fixed_point_search.root_steps import Limits, Outcome, Problem, Residual
+from dynaprobe.analysis.fixed_point_search.traced_steps import TracedSteps
 from dynaprobe.analysis.fixed_points import find_fixed_points
-from dynaprobe.analysis.linear_solves import Solver
-from dynaprobe.analysis.programs import Prepared
-from dynaprobe.analysis.root_steps import Limits, Outcome, Problem, Residual, Tools
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
 
@@ -41,10 +42,10 @@ def know():
     """Basins of f that have learned where searches ended."""
     with jax.enable_x64(True), Solver() as solver:
 
-        def make(f, x, outcome):
-            limits = Limits(*map(jnp.asarray, (1e-20, TOL, 1e-9, FAR)))
-            tools = Tools(Prepared(Problem(Residual(f, False), limits)), solver)
-            known = Basins(tools, NO_INPUT, tol_merge=TOL)
+        def make(f, x, outcome, far=FAR):
+            limits = Limits(*map(jnp.asarray, (1e-20, TOL, 1e-9, far)))
+            steps = TracedSteps(Prepared(Problem(Residual(f, False), limits)), NO_INPUT, solver)
+            known = Basins(steps, tol_merge=TOL)
             known.learn(x, np.zeros(len(x)), np.full(len(x), int(outcome)))
             return known
 
@@ -62,7 +63,7 @@ def test_whoever_is_drawn_in_goes_there_by_newton_but_for_a_few_far_out(know):
     corners = np.array([[a, b] for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)])
     known = know(wells, corners, Outcome.FIXED)
     x = np.random.default_rng(0).uniform(-2, 2, (2000, 2))
-    owner = known.drawn_to_zeros(x, x, max_distance=FAR)
+    owner = known.drawn_to_zeros(x, x)
     drawn = owner >= 0
     assert 0.1 < drawn.mean() < 0.9
     ends = known.zeros.x[owner]
@@ -77,17 +78,19 @@ def test_who_is_far_from_every_known_point_is_left_alone(know):
     known = know(wells, np.array([[0.0, 0.0]]), Outcome.FIXED)
     x = np.array([[0.1, 0.1], [1.0, 1.0], [0.9, 0.0], [np.inf, 0.0], [TOL / 2, 0.0]])
     before = x.copy()
-    assert_array_equal(known.drawn_to_zeros(x, x, max_distance=FAR), [0, -1, -1, -1, 0])
+    assert_array_equal(known.drawn_to_zeros(x, x), [0, -1, -1, -1, 0])
     assert_array_equal(x, before)
     # Its start must not be further away than a search may go.
-    assert_array_equal(known.drawn_to_zeros(x[:1], x[:1] + 5.0, max_distance=4.0), [-1])
+    bounded = know(wells, np.array([[0.0, 0.0]]), Outcome.FIXED, far=4.0)
+    assert_array_equal(bounded.drawn_to_zeros(x[:1], x[:1] + 5.0), [-1])
+    assert_array_equal(bounded.drawn_to_zeros(x[:1], x[:1] + 2.0), [0])
 
 
 def test_minima_of_q_draw_in_by_its_gradient(know):
     known = know(ghost, np.zeros((1, 2)), Outcome.SLOW)
     assert known.zeros is None
     x = np.array([[1e-3, 0.2], [0.5, 0.0]])
-    owner = known.drawn_to_minima(x, x, max_distance=FAR)
+    owner = known.drawn_to_minima(x, x)
     assert owner[0] == 0
     assert known.minima.outcome[0] == Outcome.SLOW
 
@@ -96,7 +99,7 @@ def test_points_of_a_line_attractor_draw_nobody_in(know):
     known = know(line, np.array([[0.0, 0.0], [1.0, 0.0]]), Outcome.FIXED)
     assert known.zeros is None
     x = np.array([[0.4, 0.3]])
-    assert_array_equal(known.drawn_to_zeros(x, x, max_distance=FAR), [-1])
+    assert_array_equal(known.drawn_to_zeros(x, x), [-1])
 
 
 def test_only_so_many_points_are_kept_and_none_twice(know, monkeypatch):

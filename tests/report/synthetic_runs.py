@@ -18,12 +18,12 @@ from dynaprobe.analysis.dimensionality import dimensionality
 from dynaprobe.analysis.divergence import divergence
 from dynaprobe.analysis.epoch_subspaces import epoch_subspaces
 from dynaprobe.analysis.fixed_point_record import FixedPoints, Table, successors, to_dataset
+from dynaprobe.analysis.fixed_point_search.root_steps import Outcome
 from dynaprobe.analysis.jpca import jpca
 from dynaprobe.analysis.jpca_surrogates import jpca_surrogates
 from dynaprobe.analysis.motifs import assign_motifs, motif_gallery
 from dynaprobe.analysis.null_potent import null_potent
 from dynaprobe.analysis.pca import pca
-from dynaprobe.analysis.root_steps import Outcome
 from dynaprobe.analysis.tangling import tangling
 from dynaprobe.analysis.unit_classes import psth_classes
 from dynaprobe.analysis.unit_match import unit_match

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from dynaprobe.analysis.fixed_point_search.root_search import SearchSettings
+from dynaprobe.analysis.fixed_point_search.root_steps import Outcome
 from dynaprobe.analysis.linearise import Kind
 from dynaprobe.analysis.merge import nearest_distance
 from dynaprobe.analysis.result import Result
-from dynaprobe.analysis.root_search import SearchSettings
-from dynaprobe.analysis.root_steps import Outcome
 
 POINT_KINDS = ("fixed_point", "slow_point")
 

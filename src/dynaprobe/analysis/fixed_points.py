@@ -18,11 +18,11 @@ from dynaprobe.analysis.fixed_point_record import (
     successors,
     to_dataset,
 )
-from dynaprobe.analysis.linear_solves import Solver
+from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
+from dynaprobe.analysis.fixed_point_search.root_search import SearchSettings, search
+from dynaprobe.analysis.fixed_point_search.root_steps import Outcome, Residual, with_cheaper_jacobian
 from dynaprobe.analysis.linearise import Kind, check_callable, check_kind, in_double, jacobian, sorted_eigenvalues
 from dynaprobe.analysis.merge import merge_points
-from dynaprobe.analysis.root_search import SearchSettings, search
-from dynaprobe.analysis.root_steps import Outcome, Residual, with_cheaper_jacobian
 from dynaprobe.core.devices import runs_compiled_kernels
 from dynaprobe.core.errors import DynaprobeError
 from dynaprobe.core.random import generator
@@ -78,12 +78,12 @@ def find_fixed_points(
     start Newton's step is taken where it lowers q, a Levenberg-Marquardt step where it does not; a start that
     finds no zero then goes down q to its minimum. A few starts go first: a search that comes so near to a point
     they have found that steps with the inverse taken there bring it four times closer each, ends in that point
-    (`dynaprobe.analysis.basins`). Points closer than `tol_merge` are one (`merge_points`). A point
-    is fixed when q <= tol_fixed and the next step is shorter than tol_merge, slow when it is a local minimum of
-    q with tol_fixed < q <= tol_slow. q has the unit of f: for the same network q of Euler's map is dt^2 times q of
-    the vector field. In a ReLU network every step is exact within a linear region; points on the border of two
-    regions, where q need have no gradient, are told by `is_smooth` if they are zeros of F and else are counted
-    as failed.
+    (`fixed_point_search.basins`). Points closer than `tol_merge` are one (`merge_points`). A point is fixed when
+    q <= tol_fixed and the next step is shorter than tol_merge, slow when it is a local minimum of q with
+    tol_fixed < q <= tol_slow. q has the unit of f: for the same network q of Euler's map is dt^2 times q of the
+    vector field. The methods of a `CTRNN` take the same steps by compiled kernels, several times as fast. In a ReLU
+    network every step is exact within a linear region; points on the border of two regions, where q need have no
+    gradient, are told by `is_smooth` if they are zeros of F and else are counted as failed.
 
     Args:
         f: traceable by JAX; a method of an Equinox network is widened to float64, an ordinary function must not
@@ -133,7 +133,7 @@ def _find(
     x0, u, names = _checked(starts, inputs, labels)
     reach = settings.max_distance or 10.0 * (1.0 + float(np.linalg.norm(x0, axis=1).max()))
     tables: list[Table] = []
-    kernels = elimination_kernels() if runs_compiled_kernels() else None
+    kernels = elimination_kernels if runs_compiled_kernels() else None
     with jax.enable_x64(True), Solver(kernels) as solver:
         wide = in_double(f)
         check_callable(wide, x0.shape[1], u.shape[1])

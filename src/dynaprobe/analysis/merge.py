@@ -81,3 +81,16 @@ def nearest_distance(
         for row, candidates in enumerate(squares <= limit[:, None], start=begin):
             nearest[row] = np.linalg.norm(others[candidates] - points[row], axis=1).min()
     return nearest
+
+
+def nearest_point(
+    points: Float[np.ndarray, "point unit"], x: Float[np.ndarray, "row unit"]
+) -> tuple[Int[np.ndarray, " row"], Float[np.ndarray, " row"]]:
+    """For each row of x the nearest of at least one point, and its distance; not finite where the row is not.
+
+    One large product decides: two points that are as near but for round-off may change places.
+    """
+    with np.errstate(all="ignore"):  # a search may have run off to infinity
+        squares = (points**2).sum(axis=1) - 2.0 * x @ points.T
+        nearest = squares.argmin(axis=1)
+        return nearest, np.linalg.norm(x - points[nearest], axis=1)

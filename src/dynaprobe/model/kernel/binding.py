@@ -7,7 +7,6 @@ changed within major version 0, and `is_offered` looks at the major version firs
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from dynaprobe.model.kernel.backward import Cotangents, Gradients, backward
 from dynaprobe.model.kernel.decorators import inner
 from dynaprobe.model.kernel.elementwise import KINDS
 from dynaprobe.model.kernel.forward import Drive, Weights, forward
+from dynaprobe.model.kernel.programs import stamp_of_sources
 
 MAJOR_VERSION = 0
 _CONFIG: Any = numba.config
@@ -147,12 +147,6 @@ def _handlers(stamp: str) -> dict[str, Callable[[Any], int]]:
     return {"simulate": simulate, "differentiate": differentiate}
 
 
-def _stamp() -> str:
-    """Changes with every source of the kernels; numba by itself looks at one file only."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-
-
 @cache
 def register() -> tuple[str, str]:
     """Compile the kernels, or load them from the cache of compiled programs, and make them known to XLA.
@@ -160,7 +154,7 @@ def register() -> tuple[str, str]:
     Returns:
         Names to call simulation and gradient by.
     """
-    stamp, folder = _stamp(), cache_folder()
+    stamp, folder = stamp_of_sources(), cache_folder()
     names = []
     for name, handler in _handlers(stamp).items():
         elsewhere, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(folder or "")

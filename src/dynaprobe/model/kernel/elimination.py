@@ -6,18 +6,15 @@ the pivots tell that single precision is not good enough, the caller solves agai
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from dynaprobe.core.devices import cache_folder
 from dynaprobe.model.kernel.decorators import inner, reordered, vectorised
+from dynaprobe.model.kernel.programs import program
 from dynaprobe.model.kernel.scratch import n_vectors, outlive, scratch
 from dynaprobe.model.kernel.tiles import LANES, add_product
 
@@ -49,7 +46,7 @@ def _swap(a, b):
 
 
 @inner
-def _width(n):
+def width_of(n):
     """Floats from row to row for a matrix and one right-hand side.
 
     An odd number of vectors, so that the numbers of a column do not all fall on the same lines of the cache.
@@ -110,11 +107,11 @@ def _panel(P, A, k, w):
 
 
 @inner
-def _eliminate(A, P):
+def eliminate(A, P):
     """Gaussian elimination with row pivots of a matrix and the column after it; least pivot over largest.
 
     Args:
-        A: ``(n, _width(n))``; its upper triangle and the column become those of the eliminated system.
+        A: ``(n, width_of(n))``; its upper triangle and the column become those of the eliminated system.
         P: ``(PANEL, n)``, working memory.
     """
     n, width = A.shape
@@ -145,7 +142,8 @@ def _eliminate(A, P):
 
 
 @inner
-def _substitute(A, n, x):
+def substitute(A, n, x):
+    """Fill x with the solution of the system that `eliminate` has left."""
     for i in range(n - 1, -1, -1):
         x[i] = (A[i, n] - _dot(A[i, i + 1 : n], x[i + 1 : n])) / A[i, i]
 
@@ -160,7 +158,8 @@ def _size(values):
 
 
 @vectorised
-def _scaled(values, factor, out):
+def scaled(values, factor, out):
+    """``factor * values`` in single precision."""
     for i in range(values.size):
         out[i] = np.float32(values[i] * factor)
 
@@ -180,18 +179,18 @@ def _newton_steps(J, F, steps, pivots):
         pivots: ``(row,)``, written.
     """
     n = J.shape[1]
-    A, P, x = scratch(n, _width(n)), np.zeros((PANEL, n), np.float32), np.zeros(n, np.float32)
+    A, P, x = scratch(n, width_of(n)), np.zeros((PANEL, n), np.float32), np.zeros(n, np.float32)
     for row in range(J.shape[0]):
         size, height = _size(J[row].reshape(n * n)), _size(F[row])
         pivots[row] = 0
         if not (0 < size < np.inf and 0 < height < np.inf):
             continue
         for i in range(n):
-            _scaled(J[row, i], 1 / size, A[i])
+            scaled(J[row, i], 1 / size, A[i])
             A[i, n] = F[row, i] / height
-        pivots[row] = _eliminate(A, P)
+        pivots[row] = eliminate(A, P)
         if pivots[row] > 0:
-            _substitute(A, n, x)
+            substitute(A, n, x)
             for i in range(n):
                 steps[row, i] = -(height / size) * x[i]
 
@@ -208,7 +207,7 @@ def _marquardt_steps(J, F, damping, steps, pivots):
         pivots: ``(row,)``, as in `_newton_steps`, of the matrix that is solved with.
     """
     n = J.shape[1]
-    width = _width(n)
+    width = width_of(n)
     T, A = scratch(n, width), scratch(n, width)
     P, x = np.zeros((PANEL, n), np.float32), np.zeros(n, np.float32)
     from_t, from_a = T.ctypes.data, A.ctypes.data
@@ -229,9 +228,9 @@ def _marquardt_steps(J, F, damping, steps, pivots):
         for i in range(n):
             A[i, i] += np.float32(damping[row] * mean / n)
             A[i, n] = np.float32(F[row, i] / height)
-        pivots[row] = _eliminate(A, P)
+        pivots[row] = eliminate(A, P)
         if pivots[row] > 0:
-            _substitute(A, n, x)
+            substitute(A, n, x)
             steps[row] = 0
             for i in range(n):
                 _add_scaled(J[row, i], -(height * inverse * inverse) * x[i], steps[row])
@@ -248,20 +247,6 @@ _OUT = (types.Array(_F64, 2, "C"), types.Array(_F64, 1, "C"))
 @cache
 def elimination_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """`_newton_steps` and `_marquardt_steps` compiled, or loaded from the cache of compiled programs."""
-    folder = cache_folder()
-    sources = (
-        Path(__file__).with_name(f"{name}.py") for name in ("decorators", "elimination", "scratch", "tiles")
-    )
-    # Numba by itself looks at the file of a function only: another stamp is another folder.
-    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    config: Any = numba.config
-    elsewhere, config.CACHE_DIR = config.CACHE_DIR, str(folder / f"elimination_{stamp}") if folder else ""
-    try:
-        compile_one = partial(njit, nogil=True, cache=folder is not None, error_model="numpy")
-        newton = compile_one(types.void(*_ROWS, *_OUT))(_newton_steps)
-        marquardt = compile_one(types.void(*_ROWS, types.Array(_F64, 1, "C", readonly=True), *_OUT))(
-            _marquardt_steps
-        )
-    finally:
-        config.CACHE_DIR = elsewhere
+    newton = program(_newton_steps, types.void(*_ROWS, *_OUT))
+    marquardt = program(_marquardt_steps, types.void(*_ROWS, types.Array(_F64, 1, "C", readonly=True), *_OUT))
     return newton, marquardt

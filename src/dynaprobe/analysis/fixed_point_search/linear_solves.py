@@ -16,12 +16,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from dynaprobe.analysis.batches import in_chunks
 from dynaprobe.core.devices import n_cores
+from dynaprobe.model.kernel.step_rules import LEAST_PIVOT, TINY
 
 Kernel = Callable[..., None]
-TINY = 1e-300  # keeps a matrix of noughts from being singular
-# Least over largest pivot from which a step in single precision is right to some per cent or much better; and the
-# damping that stands above the round-off of J'J.
-LEAST_PIVOT, LEAST_PIVOT_SQUARED, LEAST_DAMPING = 1e-3, 1e-5, 1e-5
+# Of J'J in single precision: least over largest pivot, and the damping that stands above its round-off.
+LEAST_PIVOT_SQUARED, LEAST_DAMPING = 1e-5, 1e-5
 
 
 class Solver:
@@ -32,12 +31,13 @@ class Solver:
     number of threads, because the chunks do not.
     """
 
-    def __init__(self, kernels: tuple[Kernel, Kernel] | None = None) -> None:
+    def __init__(self, kernels: Callable[[], tuple[Kernel, Kernel]] | None = None) -> None:
         """A solver that may take single precision.
 
         Args:
-            kernels: for `rough_newton` and `rough_marquardt`, as in `dynaprobe.model.kernel.elimination`; None
-                solves in float64 by LAPACK, which is their reference.
+            kernels: gives those for `rough_newton` and `rough_marquardt`, as in
+                `dynaprobe.model.kernel.elimination`, when they are first needed; None solves in float64 by LAPACK,
+                which is their reference.
         """
         self._kernels = kernels
 
@@ -65,6 +65,13 @@ class Solver:
 
         return in_chunks(in_thread, first, *arrays, run_all=self._pool.map)
 
+    def for_pieces(self, work: Callable[[slice], None], n_rows: int, piece: int) -> None:
+        """``work(rows)`` for `piece` rows at a time, divided among the threads; each row by itself."""
+        pieces = [slice(begin, begin + piece) for begin in range(0, n_rows, piece)]
+        run_all = map if len(pieces) == 1 else self._pool.map
+        for _ in run_all(work, pieces):
+            pass
+
     def newton(
         self, J: Float[np.ndarray, "row n n"], F: Float[np.ndarray, "row n"], *, singular: float
     ) -> tuple[Float[np.ndarray, "row n"], Bool[np.ndarray, " row"]]:
@@ -90,7 +97,7 @@ class Solver:
         if self._kernels is None:
             return self.newton(J, F, singular=singular)
         steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
-        self._kernels[0](np.ascontiguousarray(J), np.ascontiguousarray(F), steps, pivots)
+        self._kernels()[0](np.ascontiguousarray(J), np.ascontiguousarray(F), steps, pivots)
         regular = pivots >= LEAST_PIVOT
         rows = np.flatnonzero(~regular)
         if rows.size:
@@ -104,7 +111,7 @@ class Solver:
         if self._kernels is None:
             return self.marquardt(J, F, damping)
         steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
-        self._kernels[1](np.ascontiguousarray(J), np.ascontiguousarray(F), damping, steps, pivots)
+        self._kernels()[1](np.ascontiguousarray(J), np.ascontiguousarray(F), damping, steps, pivots)
         rows = np.flatnonzero(~((pivots >= LEAST_PIVOT_SQUARED) & (damping >= LEAST_DAMPING)))
         if rows.size:
             steps[rows] = self.marquardt(J[rows], F[rows], damping[rows])

@@ -14,16 +14,20 @@ import numpy as np
 from jaxtyping import Array
 
 from dynaprobe.analysis.batches import CHUNK
-from dynaprobe.analysis.linear_solves import TINY, Solver
-from dynaprobe.analysis.programs import Prepared, compiled
+from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
+from dynaprobe.analysis.fixed_point_search.programs import Prepared, compiled
+from dynaprobe.model.kernel.step_rules import (
+    GROW,
+    LAMBDA_MAX,
+    LAMBDA_MIN,
+    NO_PROGRESS,
+    PARTS,
+    SHRINK,
+    SINGULAR,
+    TINY,
+)
 
 Field = Callable[[Array, Array], Array]
-# Weight of the damping relative to the size of the matrix: where it starts, its bounds, how it changes.
-LAMBDA_START, LAMBDA_MIN, LAMBDA_MAX = 1e-3, 1e-12, 1e12
-SHRINK, GROW = 0.2, 5.0
-SINGULAR = 1e-13  # ratio of the pivots of a Jacobian whose rank is not full but for round-off
-NO_PROGRESS = 1e-2  # relative fall of q below which a Levenberg-Marquardt step leads to no zero
-PARTS = (1.0, 0.5, 0.25, 0.125)  # of a Newton step, tried before Levenberg-Marquardt is
 
 
 class Outcome(IntEnum):
@@ -291,10 +295,9 @@ def _take_descent(problem: Problem, place: Place, q: Any, step: Any) -> tuple[Ar
     return x, jnp.where(moved, q_new, q), jnp.maximum(damping, LAMBDA_MIN), outcome
 
 
-def stationarity(tools: Tools, x: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For a chunk: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
-    _, gradient, hessian = evaluate_q(tools.problem, x, u)
-    step = tools.solver.damped(hessian, gradient, LAMBDA_MIN * _size(hessian) + TINY)
+def stationarity(solver: Solver, gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For some states: how far the nearest rest of q is, ``|H^-1 J'F|``, and the curvatures of q, rising."""
+    step = solver.damped(hessian, gradient, LAMBDA_MIN * _size(hessian) + TINY)
     return np.linalg.norm(step, axis=-1), np.linalg.eigvalsh(hessian)
 
 

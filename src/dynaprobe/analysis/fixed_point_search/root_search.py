@@ -3,7 +3,7 @@
 Newton's method where it works, Levenberg-Marquardt where the Jacobian is singular or the full step does not
 help, and last a damped Newton method on q = 1/2 |F|^2 with its exact Hessian for what has no zero to go to.
 Searches that are done leave the batch, so that one slow start does not keep the others computing. A few starts
-go first; what they have found draws in whoever comes near, see `dynaprobe.analysis.basins`.
+go first; what they have found draws in whoever comes near, see `dynaprobe.analysis.fixed_point_search.basins`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from dynaprobe.analysis.basins import Basins, Known
-from dynaprobe.analysis.linear_solves import Solver
-from dynaprobe.analysis.programs import Prepared
-from dynaprobe.analysis.root_steps import (
-    LAMBDA_START,
-    Limits,
-    Outcome,
-    Problem,
-    Residual,
-    Tools,
-    minimum_iteration,
-    root_iteration,
-    stationarity,
-)
+from dynaprobe.analysis.fixed_point_search.basins import Basins
+from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
+from dynaprobe.analysis.fixed_point_search.programs import Prepared
+from dynaprobe.analysis.fixed_point_search.rate_steps import RateSteps
+from dynaprobe.analysis.fixed_point_search.root_steps import Limits, Outcome, Problem, Residual, stationarity
+from dynaprobe.analysis.fixed_point_search.search_steps import Known, Moved, Steps
+from dynaprobe.analysis.fixed_point_search.traced_steps import TracedSteps
 from dynaprobe.core.settings import Settings
+from dynaprobe.model.kernel import rate_search
+from dynaprobe.model.kernel.step_rules import LAMBDA_START
+from dynaprobe.model.rate_form import rate_field
 
-Iteration = Callable[..., tuple[np.ndarray, ...]]
 UNSETTLED = (Outcome.NOT_CONVERGED, Outcome.STALLED, Outcome.STATIONARY)
+LOOK = 2  # steps from one look at what known points draw in to the next; a look costs a tenth of a step
 FIRST_GROUP, GROWTH = 32, 4  # starts that go first, and how many times more go in each group after
 
 
@@ -74,7 +70,6 @@ class Search(NamedTuple):
 
     x: Any
     q: Any
-    u: Any
     origin: Any
     damping: Any
     outcome: Any
@@ -116,14 +111,12 @@ def search(
         settings: tolerances and the number of iterations of each of the two stages.
         max_distance: how far from its own start a search may go, in state units.
     """
-    values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
-    tools = Tools(Prepared(Problem(residual, Limits(*map(jnp.asarray, values)))), solver)
-    basins = Basins(tools, u, tol_merge=settings.tol_merge)
+    steps = _steps_for(residual, u, solver, settings, max_distance)
+    basins = Basins(steps, tol_merge=settings.tol_merge)
     n_starts = len(starts)
     whole = Search(
         x=starts.copy(),
         q=np.full(n_starts, np.inf),
-        u=np.broadcast_to(u, (n_starts, len(u))),
         origin=starts,
         damping=np.full(n_starts, LAMBDA_START),
         outcome=np.full(n_starts, int(Outcome.RUNNING)),
@@ -132,12 +125,22 @@ def search(
     groups = _groups(n_starts)
     for rows in groups:
         part = Search(*(np.array(field[rows]) for field in whole))
-        _search_group(tools, basins, part, settings, max_distance)
+        _search_group(steps, solver, basins, part, settings)
         for name in ("x", "q", "outcome", "n_iterations"):
             getattr(whole, name)[rows] = getattr(part, name)
         if rows is not groups[-1]:
             basins.learn(part.x, part.q, part.outcome)
     return Found(whole.x, whole.q, whole.outcome, whole.n_iterations)
+
+
+def _steps_for(
+    residual: Residual, u: np.ndarray, solver: Solver, settings: SearchSettings, max_distance: float
+) -> Steps:
+    values = (settings.tol_fixed, settings.tol_merge, settings.tol_step, max_distance)
+    field = rate_field(residual.f, u, is_map=residual.is_map)
+    if field is not None:
+        return RateSteps(field, rate_search.Limits(*values), solver)
+    return TracedSteps(Prepared(Problem(residual, Limits(*map(jnp.asarray, values)))), u, solver)
 
 
 def _groups(n_starts: int) -> list[np.ndarray]:
@@ -153,13 +156,11 @@ def _groups(n_starts: int) -> list[np.ndarray]:
     return [*groups, left]
 
 
-def _search_group(
-    tools: Tools, basins: Basins, state: Search, settings: SearchSettings, max_distance: float
-) -> None:
+def _search_group(steps: Steps, solver: Solver, basins: Basins, state: Search, settings: SearchSettings) -> None:
     """Bring, in place, all searches of a group to their end."""
 
-    draw = partial(_draw, basins, max_distance)
-    _run(root_iteration, tools, state, n_iterations=settings.n_iterations, before=draw)
+    draw = partial(_draw, basins)
+    _run(steps.towards_zero, state, n_iterations=settings.n_iterations, before=draw)
     # What Newton left without a zero may still sit in a slow place: look for the minimum of q nearby.
     retry = np.isin(state.outcome, UNSETTLED)
     if not retry.any():
@@ -167,17 +168,17 @@ def _search_group(
     again = Search(*(np.array(part[retry]) for part in state))
     again.outcome[:] = Outcome.RUNNING
     again.damping[:] = LAMBDA_START
-    _run(minimum_iteration, tools, again, n_iterations=settings.n_iterations, before=draw)
+    _run(steps.down, again, n_iterations=settings.n_iterations, before=draw)
     # The way down q may have passed into the reach of a zero after all.
     at_zero = (again.outcome == Outcome.STATIONARY) & (again.q <= settings.tol_fixed)
     again.outcome[at_zero] = Outcome.RUNNING
-    _run(root_iteration, tools, again, n_iterations=settings.n_iterations)
-    _settle(tools, again, settings)
+    _run(steps.towards_zero, again, n_iterations=settings.n_iterations)
+    _settle(steps, solver, again, settings)
     for name in ("x", "q", "damping", "outcome", "n_iterations"):
         getattr(state, name)[retry] = getattr(again, name)
 
 
-def _draw(basins: Basins, max_distance: float, state: Search, active: np.ndarray) -> None:
+def _draw(basins: Basins, state: Search, active: np.ndarray) -> None:
     """End, in place, what known points draw in: zeros any search, minima those that Newton's step has failed."""
 
     def end(known: Known | None, rows: np.ndarray, owner: np.ndarray) -> None:
@@ -187,20 +188,14 @@ def _draw(basins: Basins, max_distance: float, state: Search, active: np.ndarray
         for name in ("x", "q", "outcome"):
             getattr(state, name)[rows] = getattr(known, name)[owner]
 
-    end(
-        basins.zeros,
-        active,
-        basins.drawn_to_zeros(state.x[active], state.origin[active], max_distance=max_distance),
-    )
+    end(basins.zeros, active, basins.drawn_to_zeros(state.x[active], state.origin[active]))
     # The damping moves as soon as a step of Levenberg and Marquardt was needed.
     failed = active[(state.damping[active] != LAMBDA_START) & (state.outcome[active] == Outcome.RUNNING)]
-    drawn = basins.drawn_to_minima(state.x[failed], state.origin[failed], max_distance=max_distance)
-    end(basins.minima, failed, drawn)
+    end(basins.minima, failed, basins.drawn_to_minima(state.x[failed], state.origin[failed]))
 
 
 def _run(
-    iteration: Iteration,
-    tools: Tools,
+    step: Callable[..., Moved],
     state: Search,
     *,
     n_iterations: int,
@@ -209,32 +204,30 @@ def _run(
     """Advance, in place, every search until it ends or its iterations are spent.
 
     Args:
-        iteration: one step of a chunk.
-        tools: for the iteration.
+        step: from states, starts and damping to where they are next.
         state: of all searches.
         n_iterations: at most so many steps.
-        before: called before each step with the state and the rows that are running; may end some.
+        before: called before every `LOOK`-th step with the state and the rows that are running; may end some.
     """
-    for _ in range(n_iterations):
-        if before is not None:
+    for n_done in range(n_iterations):
+        if before is not None and n_done % LOOK == 0:
             before(state, np.flatnonzero(state.outcome == Outcome.RUNNING))
         active = np.flatnonzero(state.outcome == Outcome.RUNNING)
         if not active.size:
             return
-        parts = [part[active] for part in (state.x, state.u, state.origin, state.damping)]
-        new = tools.solver.in_chunks(iteration, tools, *parts)
+        new = step(*(part[active] for part in (state.x, state.origin, state.damping)))
         for whole, part in zip((state.x, state.q, state.damping, state.outcome), new, strict=True):
             whole[active] = part
         state.n_iterations[active] += 1
     state.outcome[state.outcome == Outcome.RUNNING] = Outcome.NOT_CONVERGED
 
 
-def _settle(tools: Tools, state: Search, settings: SearchSettings) -> None:
+def _settle(steps: Steps, solver: Solver, state: Search, settings: SearchSettings) -> None:
     """Say, in place, what the searches for a minimum of q have come to."""
     rows = np.flatnonzero(np.isin(state.outcome, UNSETTLED))
     if not rows.size:
         return
-    distance, curvature = tools.solver.in_chunks(stationarity, tools, state.x[rows], state.u[rows])
+    distance, curvature = solver.in_chunks(stationarity, solver, *steps.hessians(state.x[rows]))
     q = state.q[rows]
     # Where q passes for zero but no zero is near (exp(-x) far out), nothing is claimed.
     at_rest = (distance <= settings.tol_merge) & (q > settings.tol_fixed)
