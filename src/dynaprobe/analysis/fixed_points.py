@@ -81,7 +81,7 @@ def find_fixed_points(
     (`fixed_point_search.basins`). Points closer than `tol_merge` are one (`merge_points`). A point is fixed when
     q <= tol_fixed and the next step is shorter than tol_merge, slow when it is a local minimum of q with
     tol_fixed < q <= tol_slow. q has the unit of f: for the same network q of Euler's map is dt^2 times q of the
-    vector field. The methods of a `CTRNN` take the same steps by compiled kernels, several times as fast. In a ReLU
+    vector field. The methods of a `CTRNN` take the same steps by compiled kernels, which are faster. In a ReLU
     network every step is exact within a linear region; points on the border of two regions, where q need have no
     gradient, are told by `is_smooth` if they are zeros of F and else are counted as failed.
 

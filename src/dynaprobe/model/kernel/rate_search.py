@@ -1,7 +1,7 @@
 """Steps of the search for zeros of a network of rate units, compiled: one state after another.
 
-The same steps as in `dynaprobe.analysis.fixed_point_search.root_steps`, whose docstrings say what they do and which
-is the reference. Newton's step is computed in single precision where the pivots allow it, the rest in float64.
+The same steps as in `dynaprobe.analysis.fixed_point_search.root_steps`, whose docstrings say what they do, and
+which is the reference. Newton's step is computed in single precision where the pivots allow it, else in float64.
 """
 
 from __future__ import annotations
