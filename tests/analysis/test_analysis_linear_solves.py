@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dynaprobe.analysis.fixed_point_search import linear_solves
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
-from dynaprobe.model.kernel.elimination import elimination_kernels
+from dynaprobe.model.kernel.elimination import marquardt_steps, newton_steps
 
 ROUND_OFF = 1e-9  # relative; condition numbers of 12 x 12 Gaussian matrices reach some thousands, squared in J'J
 N = 12
@@ -80,7 +80,7 @@ def test_single_precision_is_taken_where_pivots_and_damping_allow_it():
     J[1] = J[1] @ np.diag([1e-5] + [1.0] * (N - 1))  # a pivot beyond single precision
     J[2, 3] = J[2, 4]
     damping = np.array([0.1, 0.1, 0.1, 1e-8, 0.1, 0.1])
-    with Solver() as plain, Solver(elimination_kernels) as rough:
+    with Solver() as plain, Solver((newton_steps, marquardt_steps)) as rough:
         expected, regular = plain.rough_newton(J, F, singular=1e-13)
         newton, same = rough.rough_newton(J, F, singular=1e-13)
         marquardt, exact = rough.rough_marquardt(J, F, damping), plain.marquardt(J, F, damping)

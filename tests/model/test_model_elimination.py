@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynaprobe.model.kernel.elimination import elimination_kernels
+from dynaprobe.model.kernel.elimination import marquardt_steps, newton_steps
 
 EPS = 1.2e-7  # of float32
 
 
 def solved(J, F, damping=None):
-    newton, marquardt = elimination_kernels()
     steps, pivots = np.full(F.shape, np.nan), np.full(len(F), np.nan)
     if damping is None:
-        newton(J, F, steps, pivots)
+        newton_steps(J, F, steps, pivots)
     else:
-        marquardt(J, F, damping, steps, pivots)
+        marquardt_steps(J, F, damping, steps, pivots)
     return steps, pivots
 
 

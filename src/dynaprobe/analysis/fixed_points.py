@@ -26,7 +26,7 @@ from dynaprobe.analysis.merge import merge_points
 from dynaprobe.core.devices import runs_compiled_kernels
 from dynaprobe.core.errors import DynaprobeError
 from dynaprobe.core.random import generator
-from dynaprobe.model.kernel.elimination import elimination_kernels
+from dynaprobe.model.kernel.elimination import marquardt_steps, newton_steps
 
 DEFAULTS = SearchSettings()
 
@@ -133,7 +133,7 @@ def _find(
     x0, u, names = _checked(starts, inputs, labels)
     reach = settings.max_distance or 10.0 * (1.0 + float(np.linalg.norm(x0, axis=1).max()))
     tables: list[Table] = []
-    kernels = elimination_kernels if runs_compiled_kernels() else None
+    kernels = (newton_steps, marquardt_steps) if runs_compiled_kernels() else None
     with jax.enable_x64(True), Solver(kernels) as solver:
         wide = in_double(f)
         check_callable(wide, x0.shape[1], u.shape[1])

@@ -31,13 +31,12 @@ class Solver:
     number of threads, because the chunks do not.
     """
 
-    def __init__(self, kernels: Callable[[], tuple[Kernel, Kernel]] | None = None) -> None:
+    def __init__(self, kernels: tuple[Kernel, Kernel] | None = None) -> None:
         """A solver that may take single precision.
 
         Args:
-            kernels: gives those for `rough_newton` and `rough_marquardt`, as in
-                `dynaprobe.model.kernel.elimination`, when they are first needed; None solves in float64 by LAPACK,
-                which is their reference.
+            kernels: for `rough_newton` and `rough_marquardt`, as in `dynaprobe.model.kernel.elimination`; None
+                solves in float64 by LAPACK, which is their reference.
         """
         self._kernels = kernels
 
@@ -97,7 +96,7 @@ class Solver:
         if self._kernels is None:
             return self.newton(J, F, singular=singular)
         steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
-        self._kernels()[0](np.ascontiguousarray(J), np.ascontiguousarray(F), steps, pivots)
+        self._kernels[0](np.ascontiguousarray(J), np.ascontiguousarray(F), steps, pivots)
         regular = pivots >= LEAST_PIVOT
         rows = np.flatnonzero(~regular)
         if rows.size:
@@ -111,7 +110,7 @@ class Solver:
         if self._kernels is None:
             return self.marquardt(J, F, damping)
         steps, pivots = np.full(F.shape, np.nan), np.zeros(len(F))
-        self._kernels()[1](np.ascontiguousarray(J), np.ascontiguousarray(F), damping, steps, pivots)
+        self._kernels[1](np.ascontiguousarray(J), np.ascontiguousarray(F), damping, steps, pivots)
         rows = np.flatnonzero(~((pivots >= LEAST_PIVOT_SQUARED) & (damping >= LEAST_DAMPING)))
         if rows.size:
             steps[rows] = self.marquardt(J[rows], F[rows], damping[rows])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
 from dynaprobe.analysis.fixed_point_search.root_steps import Outcome
 from dynaprobe.analysis.fixed_point_search.search_steps import CLOSER, Known, Moved, States
 from dynaprobe.model.kernel import rate_search
-from dynaprobe.model.kernel.programs import program
+from dynaprobe.model.kernel.programs import Program
 from dynaprobe.model.kernel.rate_field import RateField
 
 PIECE = 8  # searches that a thread takes at a time
@@ -19,11 +16,8 @@ PIECE = 8  # searches that a thread takes at a time
 ENDINGS = np.array(
     [Outcome.RUNNING, Outcome.FIXED, Outcome.LEFT_REGION, Outcome.NOT_FINITE, Outcome.STALLED, Outcome.STATIONARY]
 )
-
-
-@cache
-def _program(name: str) -> Callable[..., None]:
-    return program(getattr(rate_search, name))
+_ROOT, _MINIMUM = Program(rate_search.root_steps), Program(rate_search.minimum_steps)
+_DRAWN, _MATRICES = Program(rate_search.drawn), Program(rate_search.matrices)
 
 
 def _searches(x: States, origin: States, damping: np.ndarray | None = None) -> rate_search.Searches:
@@ -45,11 +39,11 @@ class RateSteps:
 
     def towards_zero(self, x: States, origin: States, damping: np.ndarray) -> Moved:
         """As `root_iteration`."""
-        return self._step("root_steps", x, origin, damping)
+        return self._step(_ROOT, x, origin, damping)
 
     def down(self, x: States, origin: States, damping: np.ndarray) -> Moved:
         """As `minimum_iteration`."""
-        return self._step("minimum_steps", x, origin, damping)
+        return self._step(_MINIMUM, x, origin, damping)
 
     def drawn(self, known: Known, x: States, origin: States, *, are_minima: bool) -> np.ndarray:
         """Which known point draws each search in: one search after another."""
@@ -58,7 +52,7 @@ class RateSteps:
 
         def run(rows: slice) -> None:
             part = rate_search.Searches(*(field[rows] for field in searches))
-            _program("drawn")(self._field, self._limits, points, part, owner[rows])
+            _DRAWN(self._field, self._limits, points, part, owner[rows])
 
         self._solver.for_pieces(run, len(x), 8 * PIECE)
         return owner
@@ -71,12 +65,12 @@ class RateSteps:
         """J'F and the Hessian of q."""
         return self._matrices(x, of_q=True)
 
-    def _step(self, name: str, x: States, origin: States, damping: np.ndarray) -> Moved:
+    def _step(self, program: Program, x: States, origin: States, damping: np.ndarray) -> Moved:
         searches = _searches(x, origin, damping)
 
         def run(rows: slice) -> None:
             part = rate_search.Searches(*(field[rows] for field in searches))
-            _program(name)(self._field, self._transposed, self._limits, part)
+            program(self._field, self._transposed, self._limits, part)
 
         self._solver.for_pieces(run, len(x), PIECE)
         return Moved(searches.x, searches.q, searches.damping, ENDINGS[searches.ending])
@@ -88,7 +82,7 @@ class RateSteps:
 
         def run(rows: slice) -> None:
             parts = (x[rows], out[rows], of_q, q[rows], gradient[rows])
-            _program("matrices")(self._field, self._transposed, *parts)
+            _MATRICES(self._field, self._transposed, *parts)
 
         self._solver.for_pieces(run, n_rows, PIECE)
         return gradient, out

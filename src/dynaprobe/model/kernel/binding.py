@@ -21,15 +21,13 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from dynaprobe.core.devices import cache_folder
 from dynaprobe.model.kernel.backward import Cotangents, Gradients, backward
 from dynaprobe.model.kernel.decorators import inner
 from dynaprobe.model.kernel.elementwise import KINDS
 from dynaprobe.model.kernel.forward import Drive, Weights, forward
-from dynaprobe.model.kernel.programs import stamp_of_sources
+from dynaprobe.model.kernel.programs import stamp_of_sources, with_cache
 
 MAJOR_VERSION = 0
-_CONFIG: Any = numba.config
 # Byte offsets in XLA_FFI_CallFrame, XLA_FFI_Buffer, the metadata extension and XLA_FFI_Metadata.
 _EXTENSION, _API, _ARGUMENTS, _RESULTS = 8, 16, 72, 112
 _BUFFER_DATA, _BUFFER_SHAPE = 24, 40
@@ -154,14 +152,13 @@ def register() -> tuple[str, str]:
     Returns:
         Names to call simulation and gradient by.
     """
-    stamp, folder = stamp_of_sources(), cache_folder()
-    names = []
-    for name, handler in _handlers(stamp).items():
-        elsewhere, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(folder or "")
-        try:
-            compiled = numba.cfunc(types.int64(types.int64), cache=folder is not None)(handler)
-        finally:
-            _CONFIG.CACHE_DIR = elsewhere
+    stamp, names = stamp_of_sources(), []
+    handlers = _handlers(stamp)
+
+    def compile_all(kept: bool) -> list[Any]:
+        return [numba.cfunc(types.int64(types.int64), cache=kept)(handler) for handler in handlers.values()]
+
+    for name, compiled in zip(handlers, with_cache(compile_all), strict=True):
         _KEEP.append(compiled)
         names.append(f"dynaprobe_{name}_{stamp}")
         jax.ffi.register_ffi_target(names[-1], jax.ffi.pycapsule(compiled.ctypes), platform="cpu")

@@ -6,15 +6,14 @@ the pivots tell that single precision is not good enough, the caller solves agai
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from dynaprobe.model.kernel.decorators import inner, reordered, vectorised
-from dynaprobe.model.kernel.programs import program
+from dynaprobe.model.kernel.programs import Program
 from dynaprobe.model.kernel.scratch import n_vectors, outlive, scratch
 from dynaprobe.model.kernel.tiles import LANES, add_product
 
@@ -244,9 +243,6 @@ _ROWS = (types.Array(_F64, 3, "C", readonly=True), types.Array(_F64, 2, "C", rea
 _OUT = (types.Array(_F64, 2, "C"), types.Array(_F64, 1, "C"))
 
 
-@cache
-def elimination_kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """`_newton_steps` and `_marquardt_steps` compiled, or loaded from the cache of compiled programs."""
-    newton = program(_newton_steps, types.void(*_ROWS, *_OUT))
-    marquardt = program(_marquardt_steps, types.void(*_ROWS, types.Array(_F64, 1, "C", readonly=True), *_OUT))
-    return newton, marquardt
+# Compiled, or loaded from the cache of compiled programs, when they are first called.
+newton_steps = Program(_newton_steps, (*_ROWS, *_OUT))
+marquardt_steps = Program(_marquardt_steps, (*_ROWS, types.Array(_F64, 1, "C", readonly=True), *_OUT))

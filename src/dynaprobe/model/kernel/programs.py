@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import numba
-from numba import njit
+from numba import njit, types
 
 from dynaprobe.core.devices import cache_folder
+
+T = TypeVar("T")
 
 
 @cache
@@ -21,21 +24,54 @@ def stamp_of_sources() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
-def program(function: Callable[..., None], signature: Any = None) -> Callable[..., None]:
-    """`function` compiled, or loaded from the cache of compiled programs; runs without Python's lock.
+def with_cache(compile_all: Callable[[bool], T]) -> T:
+    """What ``compile_all(cache)`` gives, numba's files being looked for in the cache of compiled programs.
+
+    Files that cannot be read, as a full disk may leave them, stay where they are, for others may use them;
+    the code is compiled again into a second folder, and kept nowhere if that is broken too.
 
     Args:
-        function: of a kernel.
-        signature: numba's; None compiles at the first call, for the arguments of that call.
+        compile_all: hands `cache` on to numba: whether compiled code is kept.
     """
-    folder = cache_folder()
     config: Any = numba.config
-    elsewhere, config.CACHE_DIR = config.CACHE_DIR, str(folder / f"kernels_{stamp_of_sources()}") if folder else ""
-    try:
-        options = {"nogil": True, "cache": folder is not None, "error_model": "numpy"}
-        made: Callable[..., None] = (
-            njit(signature, **options)(function) if signature else njit(**options)(function)
-        )
-    finally:
-        config.CACHE_DIR = elsewhere
-    return made
+    for folder in _folders():
+        elsewhere, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+        try:
+            return compile_all(True)
+        except Exception:  # a broken pickle may raise anything
+            continue
+        finally:
+            config.CACHE_DIR = elsewhere
+    return compile_all(False)
+
+
+def _folders() -> list[Path]:
+    parent, name = cache_folder(), f"kernels_{stamp_of_sources()}"
+    return [] if parent is None else [parent / name, parent / f"{name}_again"]
+
+
+class Program:
+    """A kernel, compiled or loaded when it is first called; runs without Python's lock."""
+
+    def __init__(self, function: Callable[..., None], argument_types: tuple[Any, ...] = ()) -> None:
+        """Of `function`, which returns nothing.
+
+        Args:
+            function: the kernel.
+            argument_types: numba's; without them the types of the first call.
+        """
+        self._function, self._types = function, argument_types
+        self._lock = Lock()
+        self._compiled: Callable[..., None] | None = None
+
+    def __call__(self, *args: Any) -> None:
+        """Run it."""
+        if self._compiled is None:
+            with self._lock:
+                self._compiled = self._compiled or with_cache(lambda kept: self._made(kept, args))
+        self._compiled(*args)
+
+    def _made(self, kept: bool, args: tuple[Any, ...]) -> Callable[..., None]:
+        signature = types.void(*(self._types or map(numba.typeof, args)))
+        made: Callable[..., None] = njit(signature, nogil=True, cache=kept, error_model="numpy")(self._function)
+        return made
