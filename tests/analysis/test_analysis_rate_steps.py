@@ -16,8 +16,8 @@ from dynaprobe.analysis.fixed_point_search.search_steps import Known
 from dynaprobe.analysis.fixed_point_search.traced_steps import TracedSteps
 from dynaprobe.analysis.fixed_points import find_fixed_points
 from dynaprobe.analysis.linearise import in_double
-from dynaprobe.model.activations import ACTIVATIONS
 from dynaprobe.model.kernel import rate_search
+from dynaprobe.model.kernel.elementwise import KINDS
 from dynaprobe.model.rate_form import rate_field
 from dynaprobe.model.rnn import CTRNN
 from dynaprobe.model.settings import NetworkSettings
@@ -57,7 +57,7 @@ def states(n_rows, sd=1.0, n=N, seed=0):
 
 
 @pytest.mark.parametrize("is_map", [False, True])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS)
 def test_matrices_are_those_of_automatic_differentiation(both, activation, is_map):
     rates, traced = both(network(activation), is_map=is_map)
     x = states(9)
@@ -66,7 +66,7 @@ def test_matrices_are_those_of_automatic_differentiation(both, activation, is_ma
         assert_allclose(compiled, expected, rtol=ROUND_OFF, atol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS)
 def test_steps_down_q_are_those_of_the_reference(both, activation):
     rates, traced = both(network(activation))
     x, damping = states(40), np.geomspace(1e-6, 10, 40)
@@ -79,7 +79,7 @@ def test_steps_down_q_are_those_of_the_reference(both, activation):
     assert_allclose(compiled.q, expected.q, rtol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS)
 def test_steps_towards_a_zero_are_those_of_the_reference(both, activation):
     rates, traced = both(network(activation, gain=2.5))
     x, damping = states(60), np.full(60, 1e-3)
@@ -149,7 +149,7 @@ def test_known_points_draw_in_whom_the_reference_lets_them(both, are_minima):
     assert compiled[7] == compiled[3] == -1
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", KINDS)
 def test_the_plain_path_finds_the_same_points(monkeypatch, activation):
     net, starts = network(activation, gain=2.5), states(150, sd=2.0)
     compiled = find_fixed_points(net.vector_field, starts, INPUT, kind="vector_field").data

@@ -128,7 +128,8 @@ def _sigmoid(x):
 
 
 # Number of every compiled activation, by name of `dynaprobe.model.activations.ACTIVATIONS`; one that is not here
-# runs on the plain path. A number, not a function: numba keeps compiled code only where none is closed over.
+# runs on the plain path. `rate_field` knows them in float64. A number, not a function: numba keeps compiled code
+# only where none is closed over.
 KINDS = {"tanh": 0, "relu": 1, "softplus": 2, "rectified_tanh": 3, "sigmoid": 4}
 
 
