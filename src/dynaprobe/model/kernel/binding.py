@@ -26,6 +26,7 @@ from dynaprobe.model.kernel.decorators import inner
 from dynaprobe.model.kernel.elementwise import KINDS
 from dynaprobe.model.kernel.forward import Drive, Weights, forward
 from dynaprobe.model.kernel.programs import stamp_of_sources, with_cache
+from dynaprobe.model.kernel.scratch import pointer_to, to_f32
 
 MAJOR_VERSION = 0
 # Byte offsets in XLA_FFI_CallFrame, XLA_FFI_Buffer, the metadata extension and XLA_FFI_Metadata.
@@ -44,18 +45,7 @@ def is_offered(name: str) -> bool:
     return found is not None and int(found.group(1)) == MAJOR_VERSION
 
 
-def _pointer_to(kind: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
-
-    @intrinsic
-    def pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-        return types.CPointer(kind)(address), emit
-
-    return pointer
-
-
-_to_f32, _to_u32, _to_i64 = map(_pointer_to, (types.float32, types.uint32, types.int64))
+_to_u32, _to_i64 = pointer_to(types.uint32), pointer_to(types.int64)
 
 
 @intrinsic
@@ -86,19 +76,19 @@ def _buffer(frame, list_offset, index):
 @inner
 def _one(frame, list_offset, index):
     data, shape = _buffer(frame, list_offset, index)
-    return carray(_to_f32(data), _word(shape))
+    return carray(to_f32(data), _word(shape))
 
 
 @inner
 def _two(frame, list_offset, index):
     data, shape = _buffer(frame, list_offset, index)
-    return carray(_to_f32(data), (_word(shape), _word(shape + 8)))
+    return carray(to_f32(data), (_word(shape), _word(shape + 8)))
 
 
 @inner
 def _three(frame, list_offset, index):
     data, shape = _buffer(frame, list_offset, index)
-    return carray(_to_f32(data), (_word(shape), _word(shape + 8), _word(shape + 16)))
+    return carray(to_f32(data), (_word(shape), _word(shape + 8), _word(shape + 16)))
 
 
 @inner

@@ -31,7 +31,7 @@ from dynaprobe.model.kernel.elementwise import (
     sine_of_turns,
     u32,
 )
-from dynaprobe.model.kernel.scratch import copy_rows, n_vectors, outlive, packed_step, row_after_row, scratch
+from dynaprobe.model.kernel.scratch import copy_rows, floats, n_vectors, outlive, packed_step, row_after_row, scratch
 from dynaprobe.model.kernel.tiles import LANES, add_product
 
 
@@ -64,34 +64,74 @@ class Drive(NamedTuple):
     kind: Any
 
 
+class Room(NamedTuple):
+    """Addresses of what `_draw` works with.
+
+    Pairs of cosine and sine are computed in whole vectors. What a trial has too many stands where the next trial
+    begins, or behind the last one, and is overwritten or looked at by nobody.
+
+    Attributes:
+        radii: a trial after another, each with ``(n_units + 1) // 2`` numbers: first uniform, then radii.
+        turns: the same with angles.
+        noise: where the noise comes to stand.
+    """
+
+    radii: Any
+    turns: Any
+    noise: Any
+
+
+# The steps of Box-Muller are loops of their own, each with the numbers of the one before in the nearest cache: in a
+# single loop so many instructions of a pair wait for one another that a processor cannot look ahead to the next pairs.
 @vectorised
-def _noise(first, second, sd, cosines, trial, sines):
-    """Box-Muller: one half of each pair into the trial's row of cosines, the other into sines."""
-    for pair in range(sines.size):
+def _hashed(first, second, uniform, turns):
+    for pair in range(turns.size):
         h1 = mix(u32(first + u32(u32(pair) * GOLDEN)))
         h2 = mix(u32(h1 ^ second))
-        uniform = (f32(i32(u32(h1 >> u32(8)))) + HALF) * TWO_TO_MINUS_24
-        radius = sd * np.sqrt(-TWO * log(uniform))
-        turns = f32(signed_of_bits(h2)) * TWO_TO_MINUS_32
-        quarter_on = turns + QUARTER
-        cosines[trial, pair] = radius * sine_of_turns(quarter_on - ONE if quarter_on > HALF else quarter_on)
-        sines[pair] = radius * sine_of_turns(turns)
+        uniform[pair] = (f32(i32(u32(h1 >> u32(8)))) + HALF) * TWO_TO_MINUS_24
+        turns[pair] = f32(signed_of_bits(h2)) * TWO_TO_MINUS_32
 
 
 @vectorised
-def _draw(noise, sines, t, drive):
-    """The noise of one time for all trials. Pairs come in whole vectors, more than the units need."""
+def _radii(uniform, sd):
+    for k in range(uniform.size):
+        uniform[k] = sd * np.sqrt(-TWO * log(uniform[k]))
+
+
+@vectorised
+def _cosines(radii, turns, cosines):
+    for pair in range(turns.size):
+        quarter_on = turns[pair] + QUARTER
+        cosines[pair] = radii[pair] * sine_of_turns(quarter_on - ONE if quarter_on > HALF else quarter_on)
+
+
+@vectorised
+def _sines(radii, turns, sines):
+    for pair in range(turns.size):
+        sines[pair] = radii[pair] * sine_of_turns(turns[pair])
+
+
+@vectorised
+def _draw(room, width, t, drive):
+    """The noise of one time for all trials, by Box-Muller: cosines for the first half of the units, then sines."""
     n_trials, n_units = drive.start.shape
     n_first = (n_units + 1) // 2
+    n_pairs = n_vectors(n_first) * LANES
     word0, word1, first_time, first_trial = drive.words
     at_time = mix(u32(u32(first_time + u32(t)) + word0))
     for trial in range(n_trials):
         at_trial = mix(u32(u32(u32(first_trial + u32(trial)) * GOLDEN) + word1))
         first = mix(u32(at_time ^ at_trial))
         second = mix(u32(u32(first + GOLDEN) ^ word1))
-        _noise(first, second, drive.sd, noise, trial, sines)
-        for pair in range(sines.size):
-            noise[trial, n_first + pair] = sines[pair]
+        begin = trial * n_first
+        _hashed(first, second, floats(room.radii, begin, n_pairs), floats(room.turns, begin, n_pairs))
+    _radii(floats(room.radii, 0, n_vectors(n_trials * n_first) * LANES), drive.sd)
+    for trial in range(n_trials):
+        begin, row = trial * n_first, trial * width
+        cosines, sines = floats(room.noise, row, n_pairs), floats(room.noise, row + n_first, n_pairs)
+        radii, turns = floats(room.radii, begin, n_pairs), floats(room.turns, begin, n_pairs)
+        _cosines(radii, turns, cosines)
+        _sines(radii, turns, sines)
 
 
 @vectorised
@@ -152,14 +192,16 @@ def forward(weights, drive, last, outputs, power, rates):
     width = n_vectors(max(n_columns, depth)) * LANES
     x, left = scratch(n_trials, width), scratch(n_trials, width)
     x_row, left_row = row_after_row(x, 0, n_trials), row_after_row(left, 0, n_trials)
-    sines = np.zeros(n_vectors((n_units + 1) // 2) * LANES, np.float32)
-    noise = scratch(n_trials, width + sines.size)
+    n_first = (n_units + 1) // 2
+    n_pairs = n_vectors(n_first) * LANES
+    noise, pairs = scratch(n_trials, width + n_pairs), scratch(2, n_trials * n_first + n_pairs)
+    room = Room(pairs.ctypes.data, pairs.ctypes.data + 4 * pairs.shape[1], noise.ctypes.data)
     a, b, c = (left.ctypes.data, width, 1), (step.ctypes.data, LANES, depth * LANES), (x.ctypes.data, width, 0)
     copy_rows(drive.start, x)
     rates_of(drive.kind, x_row, left_row)
     for t in range(n_times):
         if drive.sd != ZERO:
-            _draw(noise, sines, t, drive)
+            _draw(room, noise.shape[1], t, drive)
         _leak(x, ONE - drive.alpha, noise)
         _offer(x, left, t, drive, n_outputs)
         add_product(a, b, c, (n_trials, n_columns, depth))
@@ -175,5 +217,5 @@ def forward(weights, drive, last, outputs, power, rates):
     b = (b[0] + 4 * whole * depth * LANES, b[1], b[2])
     add_product(a, b, (tail.ctypes.data, width, 0), (n_trials, n_columns - whole * LANES, depth))
     _take_outputs(outputs, n_times - 1, tail, n_units - whole * LANES)
-    outlive(step)
-    outlive(left)
+    for array in (step, left, noise, pairs):
+        outlive(array)

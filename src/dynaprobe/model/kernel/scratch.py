@@ -5,13 +5,42 @@ Tables have rows that are whole vectors wide, so that one loop can run over many
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
 
 from dynaprobe.model.kernel.decorators import inner
 from dynaprobe.model.kernel.tiles import LANES
 
 # Vectors are read fastest from addresses that are multiples of a cache line: 16 floats.
 LINE = 16
+
+
+def pointer_to(kind: Any) -> Any:
+    """A function of compiled code that makes a pointer of an address."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+        return types.CPointer(kind)(address), emit
+
+    return pointer
+
+
+to_f32 = pointer_to(types.float32)
+
+
+@inner
+def floats(address, begin, count):
+    """Some numbers from the one at `begin` on, of those at an address, which the caller keeps alive.
+
+    For inner loops: a slice counts its references, which takes as long as some vectors.
+    """
+    return carray(to_f32(address + 4 * begin), count)
 
 
 @inner
