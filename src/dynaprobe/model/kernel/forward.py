@@ -31,7 +31,15 @@ from dynaprobe.model.kernel.elementwise import (
     sine_of_turns,
     u32,
 )
-from dynaprobe.model.kernel.scratch import copy_rows, floats, n_vectors, outlive, packed_step, row_after_row, scratch
+from dynaprobe.model.kernel.scratch import (
+    copy_rows,
+    floats,
+    n_vectors,
+    outlive,
+    packed_step,
+    row_after_row,
+    scratch,
+)
 from dynaprobe.model.kernel.tiles import LANES, add_product
 
 
@@ -81,8 +89,8 @@ class Room(NamedTuple):
     noise: Any
 
 
-# The steps of Box-Muller are loops of their own, each with the numbers of the one before in the nearest cache: in a
-# single loop so many instructions of a pair wait for one another that a processor cannot look ahead to the next pairs.
+# The steps of Box-Muller are loops of their own, each with the numbers of the one before in the nearest cache: in
+# one loop so many instructions of a pair wait for one another that a processor cannot look ahead to other pairs.
 @vectorised
 def _hashed(first, second, uniform, turns):
     for pair in range(turns.size):
