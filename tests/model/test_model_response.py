@@ -171,7 +171,7 @@ def test_masks_and_signs(settings):
 
 
 @compiled
-@pytest.mark.parametrize("n_units", [1, 10, 30, 33])
+@pytest.mark.parametrize("n_units", [2, 10, 30, 33])
 def test_noise_is_that_of_the_plain_path(n_units):
     network = network_of(n_units=n_units, noise_state=0.3, noise_input=0.2)
     given = problem(network, 30, 4)
