@@ -172,12 +172,18 @@ def test_a_worker_builds_once_calibrates_and_then_does_as_told(monkeypatch):
 def test_the_number_of_calls_fits_the_time_without_the_first(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(worker.time, "perf_counter", lambda: clock[0])
-    durations_s = iter([50.0, 0.02])
+    asked = []
 
     def work(n_calls):
-        clock[0] += next(durations_s)
+        # The first call compiles; every other costs 5 ms besides the work, of 1 ms each.
+        clock[0] += 50.0 if not asked else 0.005 + 0.001 * n_calls
+        asked.append(n_calls)
 
-    assert worker.calibrated(work, 0.1) == 5
+    assert worker.calibrated(work, 0.1) == 94  # 99 ms
+    assert asked == [1, 1, 17, 77]
+    asked.clear()
+    assert worker.calibrated(work, 0.004) == 1  # what takes longer is done once
+    assert asked == [1, 1]
 
 
 def test_peak_memory_grows_with_what_is_held():

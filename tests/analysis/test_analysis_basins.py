@@ -1,4 +1,4 @@
-"""Known points: whom they draw in, whom they must not, and that it changes no start's fate."""
+"""Known points: whom they draw in, whom they must not, and that hardly a start fares otherwise for it."""
 
 import equinox as eqx
 import jax
@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from dynaprobe.analysis.fixed_point_search import basins, linear_solves, root_search
 from dynaprobe.analysis.fixed_point_search.basins import Basins
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
-from dynaprobe.analysis.fixed_point_search.programs import Prepared
 from dynaprobe.analysis.fixed_point_search.root_steps import Limits, Outcome, Problem, Residual
+from dynaprobe.analysis.fixed_point_search.traced_programs import Prepared
 from dynaprobe.analysis.fixed_point_search.traced_steps import TracedSteps
 from dynaprobe.analysis.fixed_points import find_fixed_points
 from dynaprobe.model.rnn import CTRNN

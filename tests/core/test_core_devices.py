@@ -25,6 +25,7 @@ def test_one_device_per_core_unless_asked_otherwise():
         "from dynaprobe.core.devices import prepare_devices, device_mesh\n"
         "prepare_devices({})\n"
         "prepare_devices(5)\n"  # too late once JAX has started, but before that the later wish counts
+        "prepare_devices()\n"  # no wish
         "import jax; n = len(jax.devices())\n"
         "prepare_devices(7)\n"
         "print(n, device_mesh(1).devices.size, jax.config.values['jax_compilation_cache_dir'])"

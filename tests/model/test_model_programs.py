@@ -1,9 +1,13 @@
 """Compiled kernels are kept between runs, and survive files that cannot be read."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
+import numba
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 from numpy.testing import assert_array_equal
 
 from dynaprobe.model.kernel.programs import Program, with_cache
@@ -65,7 +69,26 @@ def test_nothing_is_kept_where_no_cache_is_wanted(tmp_path, monkeypatch):
     assert_array_equal(doubled(), [0, 2, 4])
 
 
-def test_a_kernel_that_does_not_compile_says_why(tmp_path, monkeypatch):
+def test_a_kernel_that_does_not_compile_says_why_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("DYNAPROBE_CACHE", str(tmp_path))
-    with pytest.raises(Exception, match="nothing_like_it"):
+    with pytest.raises(NumbaError, match="nothing_like_it"):
         Program(fails)(np.arange(3.0), np.empty(3))
+    assert not files(tmp_path)
+
+
+def test_threads_compile_one_after_another_and_leave_the_setting_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("DYNAPROBE_CACHE", str(tmp_path))
+    before, inside, seen = numba.config.CACHE_DIR, Barrier(2, timeout=0.2), []
+
+    def slow(kept):
+        try:  # nobody comes to meet us, for the other waits outside
+            inside.wait()
+        except BrokenBarrierError:
+            seen.append(numba.config.CACHE_DIR)
+        return kept
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: with_cache(slow), range(2))) == [True, True]
+    assert len(seen) == 2
+    assert all(folder.startswith(str(tmp_path)) for folder in seen)
+    assert before == numba.config.CACHE_DIR

@@ -143,5 +143,5 @@ def reasons_of(settings: SearchSettings, max_distance: float) -> dict[Outcome, s
         Outcome.NOT_CONVERGED: f"start did not converge in 2 x {settings.n_iterations} iterations",
         Outcome.LEFT_REGION: f"start left the region (further than {max_distance:g} from where it began)",
         Outcome.STALLED: "start stalled where no step lowers q (a kink of f, or a derivative that is not finite)",
-        Outcome.NOT_FINITE: "start at which f is not finite",
+        Outcome.NOT_FINITE: "start at which f or its square is not finite",
     }

@@ -29,6 +29,7 @@ from dynaprobe.core.random import generator
 from dynaprobe.model.kernel.elimination import marquardt_steps, newton_steps
 
 DEFAULTS = SearchSettings()
+LARGEST_START = 1e100
 
 
 def starts_from_states(
@@ -170,6 +171,13 @@ def _checked(starts: Any, inputs: Any, labels: Sequence[str] | None) -> tuple[np
         )
     u = np.atleast_2d(u)
     _check_finite("starts", x0)
+    if np.abs(x0).max() > LARGEST_START:
+        raise DynaprobeError(
+            "starts",
+            rule=f"be at most {LARGEST_START:g} in size, so that squares can be computed",
+            received=f"{np.abs(x0).max():g}",
+            remedy="Start from states that the network visits, as starts_from_states does",
+        )
     _check_finite("inputs", u)
     names = [str(k) for k in range(len(u))] if labels is None else list(labels)
     if len(names) != len(u) or len(set(names)) != len(names):

@@ -46,11 +46,13 @@ def prepare_devices(n_devices: int | None = None) -> None:
     Results do not depend on the number of devices; bit for bit on x86 processors.
 
     Args:
-        n_devices: number of devices; None takes the cores this process may use, but leaves a choice made through
-            JAX_NUM_CPU_DEVICES or XLA_FLAGS alone.
+        n_devices: number of devices; None takes the cores this process may use, but leaves alone a choice made by
+            an earlier call or through JAX_NUM_CPU_DEVICES or XLA_FLAGS.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in flags
+    if n_devices is None and not chosen and jax.config.values["jax_num_cpu_devices"] > 0:
+        return
     if n_devices is not None or not chosen:
         try:
             jax.config.update("jax_num_cpu_devices", n_devices or n_cores())

@@ -35,6 +35,7 @@ def rate_field(f: Callable[..., Any], u: Float[np.ndarray, " input"], *, is_map:
         np.asarray(part, dtype=np.float64) for part in (network.w_rec, network.mask_rec, network.w_in, network.b)
     )
     weights = np.ascontiguousarray(mask * w_rec)
-    scale = network.dt_ms / network.tau_ms if is_map else 1.0 / network.tau_ms
+    # A number of NumPy's would be another type to the kernels.
+    scale = float(network.dt_ms / network.tau_ms if is_map else 1.0 / network.tau_ms)
     drive = np.ascontiguousarray(b + w_in @ u)
     return RateField(weights, weights.T @ weights, drive, scale, KINDS[network.activation_name])

@@ -19,10 +19,10 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from dynaprobe.analysis.fixed_point_search.basins import Basins
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
-from dynaprobe.analysis.fixed_point_search.programs import Prepared
 from dynaprobe.analysis.fixed_point_search.rate_steps import RateSteps
 from dynaprobe.analysis.fixed_point_search.root_steps import Limits, Outcome, Problem, Residual, stationarity
 from dynaprobe.analysis.fixed_point_search.search_steps import Known, Moved, Steps
+from dynaprobe.analysis.fixed_point_search.traced_programs import Prepared
 from dynaprobe.analysis.fixed_point_search.traced_steps import TracedSteps
 from dynaprobe.core.settings import Settings
 from dynaprobe.model.kernel import rate_search

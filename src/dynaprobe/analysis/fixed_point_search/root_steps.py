@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from dynaprobe.analysis.batches import CHUNK
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
-from dynaprobe.analysis.fixed_point_search.programs import Prepared, compiled
+from dynaprobe.analysis.fixed_point_search.traced_programs import Prepared, compiled
 from dynaprobe.model.kernel.step_rules import (
     GROW,
     LAMBDA_MAX,

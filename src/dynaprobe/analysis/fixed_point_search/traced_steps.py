@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from dynaprobe.analysis.batches import MANY, in_chunks
 from dynaprobe.analysis.fixed_point_search.linear_solves import Solver
-from dynaprobe.analysis.fixed_point_search.programs import Prepared, compiled
 from dynaprobe.analysis.fixed_point_search.root_steps import (
     Problem,
     Tools,
@@ -20,6 +19,7 @@ from dynaprobe.analysis.fixed_point_search.root_steps import (
     root_iteration,
 )
 from dynaprobe.analysis.fixed_point_search.search_steps import CLOSER, Known, Moved, States
+from dynaprobe.analysis.fixed_point_search.traced_programs import Prepared, compiled
 from dynaprobe.analysis.merge import nearest_point
 
 

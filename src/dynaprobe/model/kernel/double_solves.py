@@ -8,15 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from dynaprobe.model.kernel.decorators import inner, vectorised
-from dynaprobe.model.kernel.rate_field import add_multiple, dot
+from dynaprobe.model.kernel.vectors import add_multiple, dot, scale, swap
 
-PANEL = 4  # rows eliminated before the rest of the matrix is updated in one pass
-
-
-@vectorised
-def _scale(values, factor):
-    for j in range(values.size):
-        values[j] *= factor
+PANEL_ROWS = 4  # rows eliminated before the rest of the matrix is updated in one pass
 
 
 @vectorised
@@ -48,13 +42,13 @@ def _down(A, row, column):
 @inner
 def _update(A, k, n):
     """Take the panel of rows from k on from all rows after it, right of the diagonal."""
-    i = k + PANEL
+    i = k + PANEL_ROWS
     while i + 4 <= n:
         left, right = _down(A, k, i) + _down(A, k, i + 1), _down(A, k, i + 2) + _down(A, k, i + 3)
         _four_minus_four(_four(A, i, i, n + 1), left + right, _four(A, k, i, n + 1))
         i += 4
     while i < n:
-        for c in range(PANEL):
+        for c in range(PANEL_ROWS):
             add_multiple(A[i, i : n + 1], -A[k + c, i], A[k + c, i : n + 1])
         i += 1
 
@@ -74,27 +68,19 @@ def solve_positive(A, n, x):
         n: number of unknowns.
         x: ``(n,)``, filled.
     """
-    for k in range(0, n, PANEL):
-        w = min(PANEL, n - k)
+    for k in range(0, n, PANEL_ROWS):
+        w = min(PANEL_ROWS, n - k)
         for c in range(w):
             row = k + c
             if not A[row, row] > 0.0:  # not a number included
                 return False
-            _scale(A[row, row : n + 1], 1.0 / np.sqrt(A[row, row]))
+            scale(A[row, row : n + 1], 1.0 / np.sqrt(A[row, row]))
             for e in range(c + 1, w):
                 add_multiple(A[k + e, k + e : n + 1], -A[row, k + e], A[row, k + e : n + 1])
-        if w == PANEL:
+        if w == PANEL_ROWS:
             _update(A, k, n)
     _back_substitute(A, n, x)
     return True
-
-
-@inner
-def _swap(a, b):
-    for j in range(a.size):
-        kept = a[j]
-        a[j] = b[j]
-        b[j] = kept
 
 
 @inner
@@ -116,7 +102,7 @@ def solve_any(A, n, x):
         if not 0.0 < best < np.inf:
             return 0.0
         if row != k:
-            _swap(A[k, k : n + 1], A[row, k : n + 1])
+            swap(A[k, k : n + 1], A[row, k : n + 1])
         for i in range(k + 1, n):
             add_multiple(A[i, k : n + 1], -A[i, k] / A[k, k], A[k, k : n + 1])
     _back_substitute(A, n, x)

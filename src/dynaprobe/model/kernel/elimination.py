@@ -16,6 +16,7 @@ from dynaprobe.model.kernel.decorators import inner, reordered, vectorised
 from dynaprobe.model.kernel.programs import Program
 from dynaprobe.model.kernel.scratch import n_vectors, outlive, scratch
 from dynaprobe.model.kernel.tiles import LANES, add_product
+from dynaprobe.model.kernel.vectors import scale, swap
 
 # A largest number does not depend on the order, and NaN is looked for elsewhere.
 largest: Any = partial(inner, error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})
@@ -34,14 +35,6 @@ def _dot(a, b):
     for j in range(a.size):
         total += a[j] * b[j]
     return total
-
-
-@vectorised
-def _swap(a, b):
-    for j in range(a.size):
-        kept = a[j]
-        a[j] = b[j]
-        b[j] = kept
 
 
 @inner
@@ -71,12 +64,6 @@ def _pivot(values):
     return np.float32(0), 0
 
 
-@vectorised
-def _scale(values, factor):
-    for j in range(values.size):
-        values[j] *= factor
-
-
 @inner
 def _panel(P, A, k, w):
     """Eliminate w columns, from column k and row k on, among themselves; least and largest pivot.
@@ -93,13 +80,13 @@ def _panel(P, A, k, w):
         if not best > 0:
             return np.float32(0), most
         if offset:
-            _swap(A[row, k + w :], A[row + offset, k + w :])
+            swap(A[row, k + w :], A[row + offset, k + w :])
             for j in range(w):
                 kept = P[j, row]
                 P[j, row] = P[j, row + offset]
                 P[j, row + offset] = kept
         if row + 1 < n:
-            _scale(P[c, row + 1 :], -1 / P[c, row])
+            scale(P[c, row + 1 :], -1 / P[c, row])
             for j in range(c + 1, w):
                 _row_minus(P[j, row + 1 :], -P[j, row], P[c, row + 1 :])
     return least, most

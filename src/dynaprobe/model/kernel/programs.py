@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 import numba
 from numba import njit, types
+from numba.core.errors import NumbaError
 
 from dynaprobe.core.devices import cache_folder
 
@@ -24,25 +25,31 @@ def stamp_of_sources() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
+_ONE_AT_A_TIME = RLock()  # the folder is a setting of the whole process
+
+
 def with_cache(compile_all: Callable[[bool], T]) -> T:
     """What ``compile_all(cache)`` gives, numba's files being looked for in the cache of compiled programs.
 
-    Files that cannot be read, as a full disk may leave them, stay where they are, for others may use them;
-    the code is compiled again into a second folder, and kept nowhere if that is broken too.
+    Files that cannot be read, as a full disk may leave them, stay where they are, for others may use them; the
+    code is compiled again into a second folder, and kept nowhere if that is broken too.
 
     Args:
         compile_all: hands `cache` on to numba: whether compiled code is kept.
     """
     config: Any = numba.config
-    for folder in _folders():
-        elsewhere, config.CACHE_DIR = config.CACHE_DIR, str(folder)
-        try:
-            return compile_all(True)
-        except Exception:  # a broken pickle may raise anything
-            continue
-        finally:
-            config.CACHE_DIR = elsewhere
-    return compile_all(False)
+    with _ONE_AT_A_TIME:
+        for folder in _folders():
+            elsewhere, config.CACHE_DIR = config.CACHE_DIR, str(folder)
+            try:
+                return compile_all(True)
+            except NumbaError:  # in the kernel, not in the cache
+                raise
+            except Exception:  # a broken pickle may raise anything
+                continue
+            finally:
+                config.CACHE_DIR = elsewhere
+        return compile_all(False)
 
 
 def _folders() -> list[Path]:
@@ -61,13 +68,12 @@ class Program:
             argument_types: numba's; without them the types of the first call.
         """
         self._function, self._types = function, argument_types
-        self._lock = Lock()
         self._compiled: Callable[..., None] | None = None
 
     def __call__(self, *args: Any) -> None:
         """Run it."""
         if self._compiled is None:
-            with self._lock:
+            with _ONE_AT_A_TIME:
                 self._compiled = self._compiled or with_cache(lambda kept: self._made(kept, args))
         self._compiled(*args)
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynaprobe.model.kernel.decorators import inner, reordered, vectorised
+from dynaprobe.model.kernel.decorators import inner, vectorised
+from dynaprobe.model.kernel.vectors import add_multiple, dot
 
 
 class RateField(NamedTuple):
@@ -52,27 +53,6 @@ def local(n):
 
 
 @inner
-def dot(a, b):
-    """a'b."""
-    return _dot(a, b)
-
-
-@reordered
-def _dot(a, b):
-    total = 0.0
-    for j in range(a.size):
-        total += a[j] * b[j]
-    return total
-
-
-@vectorised
-def add_multiple(a, factor, b):
-    """A <- a + factor b."""
-    for j in range(a.size):
-        a[j] += factor * b[j]
-
-
-@inner
 def _rates(kind, x, r):
     if kind in (0, 3):
         for k in range(x.size):
@@ -92,21 +72,27 @@ def _rates(kind, x, r):
 
 
 @inner
-def differentiate(field, at):
-    """Fill slopes and bends from the rates; of a kink the slope on its left."""
+def _step(x):
+    """Slope of a rectified unit; at the kink that of `jax.numpy.maximum`."""
+    return 1.0 if x > 0.0 else 0.0 if x < 0.0 else 0.5
+
+
+@inner
+def differentiate(field, x, at):
+    """Fill slopes and bends at x, of which `evaluate` has filled the rates."""
     r, kind = at.rates, field.kind
     for k in range(r.size):
         if kind == 0:
             at.slopes[k] = 1.0 - r[k] * r[k]
             at.bends[k] = -2.0 * r[k] * at.slopes[k]
         elif kind == 1:
-            at.slopes[k] = 1.0 if r[k] > 0.0 else 0.0
+            at.slopes[k] = _step(x[k])
             at.bends[k] = 0.0
         elif kind == 2:
             at.slopes[k] = -np.expm1(-r[k])
             at.bends[k] = at.slopes[k] * (1.0 - at.slopes[k])
         elif kind == 3:
-            at.slopes[k] = 1.0 - r[k] * r[k] if r[k] > 0.0 else 0.0
+            at.slopes[k] = (1.0 - r[k] * r[k]) * _step(x[k])
             at.bends[k] = -2.0 * r[k] * at.slopes[k]
         else:
             at.slopes[k] = r[k] * (1.0 - r[k])
@@ -119,7 +105,7 @@ def evaluate(field, x, at):
     _rates(field.kind, x, at.rates)
     total = 0.0
     for i in range(x.size):
-        value = field.scale * (field.drive[i] - x[i] + _dot(field.weights[i], at.rates))
+        value = field.scale * (field.drive[i] - x[i] + dot(field.weights[i], at.rates))
         at.value[i] = value
         total += value * value
     return 0.5 * total

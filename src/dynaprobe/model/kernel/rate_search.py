@@ -1,7 +1,8 @@
 """Steps of the search for zeros of a network of rate units, compiled: one state after another.
 
-The same steps as in `dynaprobe.analysis.fixed_point_search.root_steps`, whose docstrings say what they do, and
-which is the reference. Newton's step is computed in single precision where the pivots allow it, else in float64.
+The steps of `dynaprobe.analysis.fixed_point_search.root_steps`, whose docstrings say what they do, and which is
+the reference. Newton's step is computed in single precision where the pivots allow it, else in float64; a damped
+step always in float64, from J'J.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from dynaprobe.model.kernel.double_solves import solve_any, solve_positive
 from dynaprobe.model.kernel.elimination import PANEL, eliminate, scaled, substitute, width_of
 from dynaprobe.model.kernel.rate_field import (
     differentiate,
-    dot,
     evaluate,
     fill_jacobian,
     fill_normal,
@@ -34,6 +34,9 @@ from dynaprobe.model.kernel.step_rules import (
     SINGULAR,
     TINY,
 )
+from dynaprobe.model.kernel.vectors import distance as distance_of
+from dynaprobe.model.kernel.vectors import dot
+from dynaprobe.model.kernel.vectors import length as length_of
 
 # How a step ended, in the order of `ENDINGS` of the analysis that calls it.
 GOES_ON, FIXED, LEFT_REGION, NOT_FINITE, STALLED, STATIONARY = range(6)
@@ -87,19 +90,6 @@ def _room(n):
     single, panel = scratch(n, width_of(n)), np.zeros((PANEL, n), np.float32)
     double = np.zeros((n, n + 1 + n % 2))
     return Room(single, panel, np.zeros(n, np.float32), double, np.zeros(n), np.zeros(n), np.zeros(n))
-
-
-@inner
-def _length(values):
-    return np.sqrt(dot(values, values))
-
-
-@inner
-def _distance(a, b):
-    total = 0.0
-    for k in range(a.size):
-        total += (a[k] - b[k]) * (a[k] - b[k])
-    return np.sqrt(total)
 
 
 @inner
@@ -162,7 +152,7 @@ def _newton_part(field, limits, searches, row, at, trial, room):
     near_zero = q <= limits.fixed
     if not _newton(field, at, room):
         return False
-    length = _length(room.step)
+    length = length_of(room.step)
     # A residual can be small without a zero nearby (exp(-x)): a zero is one that the next step hardly moves.
     is_fixed = near_zero and length <= limits.step
     if is_fixed:
@@ -172,7 +162,7 @@ def _newton_part(field, limits, searches, row, at, trial, room):
         return False
     for part in PARTS:
         q_tried = _try(field, x, part, room, trial)
-        inside = _distance(room.tried, searches.origin[row]) <= limits.distance
+        inside = distance_of(room.tried, searches.origin[row]) <= limits.distance
         # Half of what a linear F promises, q(t) = (1 - t)^2 q.
         if inside and q_tried < (1.0 - 0.5 * part) * q:
             x[:] = room.tried
@@ -187,9 +177,9 @@ def _damped_step(limits, searches, row, field, solved, trial, room):
     x, q = searches.x[row], searches.q[row]
     q_tried, length = np.inf, np.inf
     if solved:
-        q_tried, length = _try(field, x, 1.0, room, trial), _length(room.step)
+        q_tried, length = _try(field, x, 1.0, room, trial), length_of(room.step)
     descends = q_tried < q
-    moved = descends and _distance(room.tried, searches.origin[row]) <= limits.distance
+    moved = descends and distance_of(room.tried, searches.origin[row]) <= limits.distance
     searches.damping[row] = max(searches.damping[row] * (SHRINK if moved else GROW), LAMBDA_MIN)
     if moved:
         x[:] = room.tried
@@ -213,13 +203,13 @@ def root_steps(field, transposed, limits, searches):
         if not np.isfinite(searches.q[row]):
             searches.ending[row] = NOT_FINITE
             continue
-        differentiate(field, at)
+        differentiate(field, searches.x[row], at)
         if _newton_part(field, limits, searches, row, at, trial, room):
             continue
         pull_back(field, at, room.gradient)
         near_zero = searches.q[row] <= limits.fixed
-        damping = LAMBDA_MIN if near_zero else searches.damping[row]
-        solved = _descend(field, transposed, at, False, damping, room)
+        solved = near_zero and _descend(field, transposed, at, False, LAMBDA_MIN, room)
+        solved = solved or _descend(field, transposed, at, False, searches.damping[row], room)
         descends, moved, length, q = _damped_step(limits, searches, row, field, solved, trial, room)
         if near_zero and length <= limits.merge and (not moved or length <= limits.step):
             searches.ending[row] = FIXED
@@ -240,7 +230,7 @@ def minimum_steps(field, transposed, limits, searches):
         if not np.isfinite(searches.q[row]):
             searches.ending[row] = NOT_FINITE
             continue
-        differentiate(field, at)
+        differentiate(field, searches.x[row], at)
         pull_back(field, at, room.gradient)
         solved = _descend(field, transposed, at, True, searches.damping[row], room)
         descends, moved, length, q = _damped_step(limits, searches, row, field, solved, trial, room)
@@ -259,7 +249,7 @@ def _nearest(points, x):
     """The nearest of some points."""
     best, nearest = np.inf, 0
     for k in range(points.shape[0]):
-        distance = _distance(points[k], x)
+        distance = distance_of(points[k], x)
         if distance < best:
             best, nearest = distance, k
     return nearest, best
@@ -283,17 +273,17 @@ def drawn(field, limits, known, searches, owner):
         owner[row] = -1
         y[:] = searches.x[row]
         k, distance = _nearest(known.x, y)
-        if not (distance < np.inf and _distance(known.x[k], searches.origin[row]) <= limits.distance):
+        if not (distance < np.inf and distance_of(known.x[k], searches.origin[row]) <= limits.distance):
             continue
         while distance > limits.merge:
             evaluate(field, y, at)
             if known.are_minima:
-                differentiate(field, at)
+                differentiate(field, y, at)
                 pull_back(field, at, gradient)
             direction = gradient if known.are_minima else at.value
             for i in range(n):
                 y[i] -= dot(known.inverse[k, i], direction)
-            after = _distance(y, known.x[k])
+            after = distance_of(y, known.x[k])
             if not after <= known.closer * distance:  # not a number included
                 break
             distance = after
@@ -307,7 +297,7 @@ def matrices(field, transposed, x, out, hessians, q, gradient):
     at = local(n)
     for row in range(x.shape[0]):
         q[row] = evaluate(field, x[row], at)
-        differentiate(field, at)
+        differentiate(field, x[row], at)
         pull_back(field, at, gradient[row])
         if hessians:
             fill_normal(field, transposed, at.slopes, out[row])
