@@ -22,8 +22,16 @@ ALPHA, N_UPDATES, TOL_Q, TOL_DQ = 0.2, 5000, 1e-12, 1e-20
 LEARNING_RATE, FACTOR, PATIENCE, THRESHOLD = 0.1, 0.95, 5, 1e-4
 
 
-def build(*, file: str, points_file: str, n_updates: int = N_UPDATES) -> Work:
-    """A search from all starts in `file`; leaves the last states and their q in `points_file`."""
+def build(*, file: str, points_file: str, times_longer: int = 1) -> Work:
+    """A search from all starts in `file`; leaves the last states and their q in `points_file`.
+
+    Args:
+        file: weights, starts and input.
+        points_file: where to leave what was found.
+        times_longer: so many times as many updates, and as many without progress before the learning rate falls;
+            more updates alone change nothing, for the rate has fallen to nothing by then.
+    """
+    n_updates, patience = times_longer * N_UPDATES, times_longer * PATIENCE
     with np.load(file) as kept:
         w_rec, starts = jnp.asarray(kept["w_rec"]), jnp.asarray(kept["starts"], dtype=jnp.float32)
         drive = jnp.asarray(kept["w_in"] @ kept["input"] + kept["b"], dtype=jnp.float32)
@@ -48,8 +56,8 @@ def build(*, file: str, points_file: str, n_updates: int = N_UPDATES) -> Work:
             x = x - rate * direction
             better = total < best * (1 - THRESHOLD)
             waited = jnp.where(better, 0, waited + 1)
-            rate = jnp.where(waited > PATIENCE, FACTOR * rate, rate)
-            waited = jnp.where(waited > PATIENCE, 0, waited)
+            rate = jnp.where(waited > patience, FACTOR * rate, rate)
+            waited = jnp.where(waited > patience, 0, waited)
             done = ((jnp.abs(q - before) < TOL_DQ * rate) | (q < TOL_Q)).all()
             return n + 1, done, q, x, state, rate, jnp.where(better, total, best), waited
 

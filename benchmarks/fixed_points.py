@@ -34,8 +34,8 @@ TRAINED, MULTISTABLE = "trained to reach", "multistable"
 GAIN = 2.0  # of the Gaussian weights of the multistable network, beyond 1 times the root of N
 START_NOISE = 0.2  # of the standard deviation of the visited states
 TOL_ADAM = 1e-12  # q of the step, from which Adam's user calls a state a fixed point
-PATIENT = 10  # times as many updates, for those who wait until Adam has arrived
-LONGER = f"{ADAM}, {PATIENT} times the updates"
+PATIENT = 10  # times as many updates under a schedule as much slower, for those who wait until Adam has arrived
+LONGER = f"{ADAM}, {PATIENT} times as patient"
 NEAR = 1e-4  # farther apart than round-off of float32 leaves polished points
 
 
@@ -80,7 +80,7 @@ def compared(folder: Path, network: str, file: Path, *, n_starts: int, n_rounds:
             )
         calls_s = alternate([worker.contender(name) for name, worker in workers.items()], n_rounds)
         per_s = {name: [call / workers[name].n_calls for call in calls] for name, calls in calls_s.items()}
-    more: dict[str, Any] = {"file": str(file), "points_file": str(found[LONGER]), "n_updates": PATIENT * N_UPDATES}
+    more: dict[str, Any] = {"file": str(file), "points_file": str(found[LONGER]), "times_longer": PATIENT}
     with Worker(WAYS[ADAM], **more) as workers[LONGER]:
         # Half a minute each time, so once.
         per_s[LONGER] = [seconds(workers[LONGER].run) / workers[LONGER].n_calls]
@@ -232,9 +232,10 @@ def summary_of(rows: Sequence[Row], n_units: int, n_starts: int, power: float) -
         f"trained to reach, and one of Gaussian weights of gain {GAIN:g}, which has many. Adam runs until every "
         f"start has q < {TOL_ADAM:g} or no longer changes, at most {N_UPDATES} updates: in PyTorch with the "
         "defaults of FixedPointFinder, compiled by JAX with a better learning rate, and there also with "
-        f"{PATIENT * N_UPDATES} updates, timed once. Its points are polished before they are counted.\n\n"
+        f"{PATIENT * N_UPDATES} updates whose rate falls {PATIENT} times as slowly, timed once. Its points are "
+        "polished before they are counted.\n\n"
         f"{markdown_table(table)}\n\n"
         "![Time of a search against units and starts](benchmarks/results/fixed_points.svg)\n\n"
-        "Below 1 in the column of ratios, Adam was done sooner, with its updates and not because it had arrived: "
-        f"see the starts that had. Time grows with the number of starts to the power {power:.2f}."
+        "Adam ends with its updates, or where its learning rate has fallen to nothing; how many starts have "
+        f"arrived by then the last column says. Time grows with the number of starts to the power {power:.2f}."
     )
