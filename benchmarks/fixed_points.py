@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks.adam_jax import N_UPDATES
 from benchmarks.finder import network_of
@@ -173,6 +174,8 @@ def figure_of(rows: Sequence[Row]) -> Figure:
         )
         panel.set(xscale="log", yscale="log", xlabel=label)
         panel.set_xticks([float(row[axis]) for row in chosen], [str(row[axis]) for row in chosen])
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.minorticks_off()
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
