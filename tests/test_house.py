@@ -95,11 +95,23 @@ def test_contributing_fits_on_one_screen() -> None:
     assert len(CONTRIBUTING.splitlines()) <= 30
 
 
-def test_no_tracked_file_speaks_of_the_machine_it_was_written_on() -> None:
+def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         pytest.skip("not a git working copy: which files belong to the project is not known")
-    files = [ROOT / name for name in listed.stdout.split("\0") if name and Path(name).suffix in TEXT]
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_every_tracked_file_is_text() -> None:
+    # What a compiler leaves behind is not.
+    binary = [
+        file.relative_to(ROOT).as_posix() for file in tracked() if file.is_file() and b"\0" in file.read_bytes()
+    ]
+    assert binary == []
+
+
+def test_no_tracked_file_speaks_of_the_machine_it_was_written_on() -> None:
+    files = [file for file in tracked() if file.suffix in TEXT]
     found = {
         file.relative_to(ROOT).as_posix(): lines
         for file in files
